@@ -1,0 +1,327 @@
+//! How values become JSON: the written rules, in one place.
+//!
+//! | value | JSON |
+//! |---|---|
+//! | integers | a number with all its digits |
+//! | numeric | a number with PostgreSQL's exact digits; `NaN` and the infinities are strings |
+//! | float | the shortest number that reads back equal; `NaN` and the infinities are strings |
+//! | date, time | `"2024-02-29"`, `"13:37:00.5"` |
+//! | timestamp | `"2024-02-29T13:37:00"`, with time zone in UTC with `Z`; `"infinity"` |
+//! | bytea | base64 |
+//! | json, jsonb | itself |
+//! | arrays | a list, nested for several dimensions |
+//! | everything else | PostgreSQL's text form as a string |
+//!
+//! Must never produce invalid JSON and never lose a digit.
+
+use std::fmt::Write as _;
+
+use crate::time::{push_date, push_time, push_timestamp};
+use crate::value::{Object, Value};
+
+/// Integers above this can't be held by a JavaScript number: 2^53.
+pub const SAFE_INTEGER_MAX: i64 = 9_007_199_254_740_992;
+
+/// The JSON text of a value.
+pub fn to_json(value: &Value) -> String {
+    let mut out = String::new();
+    push_value(&mut out, value);
+    out
+}
+
+/// Appends the JSON text of a value.
+pub fn push_value(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(true) => out.push_str("true"),
+        Value::Bool(false) => out.push_str("false"),
+        Value::Int(value) => {
+            let _ = write!(out, "{value}");
+        }
+        Value::Float { .. } | Value::Decimal(_) => {
+            let text = to_text(value);
+            if is_json_number(&text) {
+                out.push_str(&text);
+            } else {
+                push_string(out, &text);
+            }
+        }
+        Value::Text(text) => push_string(out, text),
+        Value::Json(text) => out.push_str(text),
+        Value::List(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                push_value(out, item);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => push_object(out, members),
+        Value::Bytes(_)
+        | Value::Date(_)
+        | Value::Time(_)
+        | Value::Timestamp(_)
+        | Value::TimestampTz(_)
+        | Value::Uuid(_) => {
+            out.push('"');
+            push_text(out, value);
+            out.push('"');
+        }
+    }
+}
+
+/// Appends an object.
+pub fn push_object(out: &mut String, members: &Object) {
+    out.push('{');
+    for (i, (name, value)) in members.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        push_string(out, name);
+        out.push(':');
+        push_value(out, value);
+    }
+    out.push('}');
+}
+
+/// Appends a JSON string, quoted and escaped.
+pub fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    for (i, &byte) in bytes.iter().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0x00..=0x1f => "",
+            _ => continue,
+        };
+        out.push_str(&text[start..i]);
+        if escape.is_empty() {
+            let _ = write!(out, "\\u{byte:04x}");
+        } else {
+            out.push_str(escape);
+        }
+        start = i + 1;
+    }
+    out.push_str(&text[start..]);
+    out.push('"');
+}
+
+/// The plain text of a value, as templates, paths and CSV cells show it: JSON's form without the
+/// quotes; null is empty.
+pub fn to_text(value: &Value) -> String {
+    let mut out = String::new();
+    push_text(&mut out, value);
+    out
+}
+
+/// Appends the plain text of a value (see `to_text`).
+pub fn push_text(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => {}
+        Value::Text(text) | Value::Decimal(text) => out.push_str(text),
+        Value::Float { value, single } => push_float(out, *value, *single),
+        Value::Bytes(bytes) => push_base64(out, bytes),
+        Value::Date(days) => push_date(out, *days),
+        Value::Time(us) => push_time(out, *us),
+        Value::Timestamp(us) => push_timestamp(out, *us, ""),
+        Value::TimestampTz(us) => push_timestamp(out, *us, "Z"),
+        Value::Uuid(bytes) => push_uuid(out, bytes),
+        Value::Bool(_) | Value::Int(_) | Value::Json(_) | Value::List(_) | Value::Object(_) => {
+            push_value(out, value);
+        }
+    }
+}
+
+fn push_float(out: &mut String, value: f64, single: bool) {
+    if value.is_nan() {
+        out.push_str("NaN");
+    } else if value.is_infinite() {
+        out.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
+    } else if single {
+        // Debug writes the shortest digits that read back equal, with an exponent when long.
+        let _ = write!(out, "{:?}", value as f32);
+    } else {
+        let _ = write!(out, "{value:?}");
+    }
+    if out.ends_with(".0") {
+        out.truncate(out.len() - 2);
+    }
+}
+
+/// Whether a text is a number by JSON's grammar.
+pub fn is_json_number(text: &str) -> bool {
+    let mut rest = text.strip_prefix('-').unwrap_or(text).as_bytes();
+    let digits = |rest: &mut &[u8]| {
+        let n = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        *rest = &rest[n..];
+        n
+    };
+    match rest.first() {
+        Some(b'0') => rest = &rest[1..],
+        Some(b'1'..=b'9') => {
+            digits(&mut rest);
+        }
+        _ => return false,
+    }
+    if let Some((b'.', after)) = rest.split_first() {
+        rest = after;
+        if digits(&mut rest) == 0 {
+            return false;
+        }
+    }
+    if let Some((b'e' | b'E', after)) = rest.split_first() {
+        rest = after;
+        if let Some((b'+' | b'-', after)) = rest.split_first() {
+            rest = after;
+        }
+        if digits(&mut rest) == 0 {
+            return false;
+        }
+    }
+    rest.is_empty()
+}
+
+fn push_uuid(out: &mut String, bytes: &[u8; 16]) {
+    for (i, byte) in bytes.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            out.push('-');
+        }
+        let _ = write!(out, "{byte:02x}");
+    }
+}
+
+fn push_base64(out: &mut String, bytes: &[u8]) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for chunk in bytes.chunks(3) {
+        let word = u32::from(chunk[0]) << 16
+            | u32::from(*chunk.get(1).unwrap_or(&0)) << 8
+            | u32::from(*chunk.get(2).unwrap_or(&0));
+        for i in 0..4 {
+            if i <= chunk.len() {
+                out.push(ALPHABET[(word >> (18 - 6 * i) & 63) as usize] as char);
+            } else {
+                out.push('=');
+            }
+        }
+    }
+}
+
+/// Reads JSON text into a value with exact digits. Numbers that are whole and fit become `Int`,
+/// others keep their digits as `Decimal`.
+///
+/// # Errors
+/// Says where the text is not JSON.
+pub fn from_json(text: &str) -> Result<Value, serde_json::Error> {
+    let raw: &serde_json::value::RawValue = serde_json::from_str(text)?;
+    from_raw(raw)
+}
+
+fn from_raw(raw: &serde_json::value::RawValue) -> Result<Value, serde_json::Error> {
+    let text = raw.get().trim();
+    Ok(match text.as_bytes().first() {
+        Some(b'{') => {
+            let members: MapOfRaw<'_> = serde_json::from_str(text)?;
+            let mut object = Object::with_capacity(members.0.len());
+            for (name, raw) in members.0 {
+                object.push((name.into(), from_raw(raw)?));
+            }
+            Value::Object(object)
+        }
+        Some(b'[') => {
+            let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(text)?;
+            Value::List(items.into_iter().map(from_raw).collect::<Result<_, _>>()?)
+        }
+        Some(b'"') => Value::Text(serde_json::from_str::<String>(text)?.into()),
+        Some(b't') => Value::Bool(true),
+        Some(b'f') => Value::Bool(false),
+        Some(b'n') => Value::Null,
+        _ => match text.parse::<i64>() {
+            Ok(value) => Value::Int(value),
+            Err(_) => Value::Decimal(text.into()),
+        },
+    })
+}
+
+struct MapOfRaw<'a>(Vec<(String, &'a serde_json::value::RawValue)>);
+
+impl<'de: 'a, 'a> serde::Deserialize<'de> for MapOfRaw<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = MapOfRaw<'de>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(entry) =
+                    map.next_entry::<String, &'de serde_json::value::RawValue>()?
+                {
+                    members.push(entry);
+                }
+                Ok(MapOfRaw(members))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+impl serde::Serialize for Value {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw = serde_json::value::RawValue::from_string(to_json(self))
+            .map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_30_numbers_keep_their_exact_digits() {
+        assert_eq!(to_json(&Value::Int(i64::MAX)), "9223372036854775807");
+        let exact = "12345678901234567890.123456789012345678900";
+        assert_eq!(to_json(&Value::Decimal(exact.into())), exact);
+        assert_eq!(to_json(&Value::Decimal("NaN".into())), "\"NaN\"");
+        assert_eq!(to_json(&Value::float(0.1)), "0.1");
+        assert_eq!(to_json(&Value::float(1e300)), "1e300");
+        assert_eq!(
+            to_json(&Value::Float {
+                value: f64::from(0.1_f32),
+                single: true
+            }),
+            "0.1"
+        );
+        assert_eq!(to_json(&Value::float(f64::NEG_INFINITY)), "\"-Infinity\"");
+    }
+
+    #[test]
+    fn strings_are_escaped_and_bytes_are_base64() {
+        assert_eq!(
+            to_json(&Value::text("a\"b\\\n\u{1}é")),
+            "\"a\\\"b\\\\\\n\\u0001é\""
+        );
+        assert_eq!(
+            to_json(&Value::Bytes(Box::from(*b"any carnal pleas"))),
+            "\"YW55IGNhcm5hbCBwbGVhcw==\""
+        );
+        assert_eq!(to_json(&Value::Bytes(Box::from(*b""))), "\"\"");
+    }
+
+    #[test]
+    fn json_is_read_back_with_exact_digits() {
+        let text = r#"{"a":[1,2.50,"x",null,true],"n":12345678901234567890123}"#;
+        assert_eq!(to_json(&from_json(text).unwrap()), text);
+    }
+}

@@ -1,0 +1,34 @@
+//! From a row to a record's fields.
+//!
+//! Pure: the same row and the same run context give the same bytes. A row that can't be mapped is
+//! *invalid*, never a panic and never the end of the run.
+
+use std::collections::BTreeMap;
+
+use crate::fault::Reason;
+use crate::record::RunContext;
+use crate::row::Row;
+use crate::value::{Name, Object};
+
+/// A compiled mapping. Rowcast's own `fields:` is one; Segment's and RudderStack's languages are
+/// others behind the same seam.
+pub trait Mapper: Send + Sync {
+    /// The model's columns it reads, without repetition.
+    fn columns(&self) -> Vec<Name>;
+
+    /// Digests by top-level field, so that an edit which only removes fields can be told from one
+    /// that adds or changes anything (semantics 6).
+    fn digests(&self) -> BTreeMap<String, String>;
+
+    /// The fields of a record.
+    ///
+    /// # Errors
+    /// Why the row is invalid.
+    fn fields(&self, row: &Row, context: &RunContext) -> Result<Object, Reason>;
+
+    /// The identity at the destination: the `match_on` fields with their values.
+    ///
+    /// # Errors
+    /// Why the row is invalid, a null identity included.
+    fn match_on(&self, row: &Row, context: &RunContext) -> Result<Object, Reason>;
+}

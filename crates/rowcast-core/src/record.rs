@@ -1,0 +1,173 @@
+//! Records: what a destination receives.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::key::Key;
+use crate::value::{Name, Object, Value};
+
+/// What the destination is asked to do with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    Insert,
+    Update,
+    Upsert,
+    Delete,
+}
+
+impl Operation {
+    /// All operations, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Insert, Self::Update, Self::Upsert, Self::Delete];
+
+    /// The word used in YAML, bodies, logs and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "insert",
+            Self::Update => "update",
+            Self::Upsert => "upsert",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// One letter for state tables: `i`, `u`, `p` (upsert), `d`.
+    pub fn letter(self) -> char {
+        match self {
+            Self::Insert => 'i',
+            Self::Update => 'u',
+            Self::Upsert => 'p',
+            Self::Delete => 'd',
+        }
+    }
+
+    /// The operation of a letter.
+    pub fn from_letter(letter: char) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|operation| operation.letter() == letter)
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A change after mapping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    pub key: Key,
+    pub operation: Operation,
+    /// The identity at the destination: the `match_on` fields, else the primary key's columns.
+    pub match_on: Object,
+    /// The mapped fields. Empty for deletes, unless the sync keeps rows.
+    pub fields: Object,
+    /// Stable over retries of the same value, different when a value returns (semantics 9).
+    pub idempotency_key: String,
+    /// The checksum that state takes over when the record is delivered.
+    pub checksum: Option<i64>,
+    /// An earlier attempt of this key has an unknown outcome: the destination may already have it.
+    pub doubtful: bool,
+}
+
+/// What all records of one run share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunContext {
+    /// The sync's name in the project.
+    pub sync: Name,
+    /// The sync's own identity, kept over renames.
+    pub sync_id: String,
+    pub run: i64,
+    /// Rises with every lease; a destination with progress of its own refuses older ones.
+    pub epoch: i64,
+    /// Rises with every reset.
+    pub generation: i64,
+    pub object: Name,
+    /// Names of the primary key columns.
+    pub key_columns: Vec<Name>,
+    /// When the run started, microseconds since 1970 in UTC: the only clock mapping may see.
+    pub started_at: i64,
+}
+
+/// Records for one request: one operation, distinct identities.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The intent this batch was announced under; unique within the epoch. A destination with
+    /// exactly-once progress stores it with the data.
+    pub intent: i64,
+    pub operation: Operation,
+    pub records: Vec<Record>,
+    pub context: Arc<RunContext>,
+}
+
+impl Batch {
+    /// A batch's idempotency key: a hash over its records' keys in order.
+    pub fn idempotency_key(&self) -> String {
+        if let [record] = self.records.as_slice() {
+            return record.idempotency_key.clone();
+        }
+        let mut hasher = blake3::Hasher::new();
+        for record in &self.records {
+            hasher.update(record.idempotency_key.as_bytes());
+            hasher.update(b"\n");
+        }
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+}
+
+/// The idempotency key of a record: H(sync, generation, primary key, operation, checksum, run of
+/// the first attempt). 32 hexadecimal digits.
+pub fn idempotency_key(
+    context: &RunContext,
+    key: &Key,
+    operation: Operation,
+    checksum: Option<i64>,
+    first_run: i64,
+) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(context.sync_id.as_bytes());
+    hasher.update(&context.generation.to_le_bytes());
+    hasher.update(key.canonical().as_bytes());
+    hasher.update(&[operation.letter() as u8]);
+    hasher.update(&checksum.unwrap_or(0).to_le_bytes());
+    hasher.update(&first_run.to_le_bytes());
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// The identity at the destination, for order and for finding collisions.
+pub fn identity(match_on: &Object) -> Vec<Value> {
+    match_on.iter().map(|(_, value)| value.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> RunContext {
+        RunContext {
+            sync: "s".into(),
+            sync_id: "id".into(),
+            run: 1,
+            epoch: 1,
+            generation: 1,
+            object: "o".into(),
+            key_columns: vec!["id".into()],
+            started_at: 0,
+        }
+    }
+
+    #[test]
+    fn rule_9_the_idempotency_key_is_stable_over_retries_and_new_when_a_value_returns() {
+        let key = Key::int(7);
+        let at = |checksum, run| {
+            idempotency_key(&context(), &key, Operation::Upsert, Some(checksum), run)
+        };
+        assert_eq!(at(1, 1), at(1, 1));
+        assert_ne!(at(1, 1), at(2, 1));
+        assert_ne!(
+            at(1, 1),
+            at(1, 3),
+            "A -> B -> A must not be taken for a repetition"
+        );
+    }
+}

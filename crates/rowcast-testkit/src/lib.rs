@@ -1,0 +1,3 @@
+//! Test parts: throwaway PostgreSQL clusters, emulators, in-memory ledgers. A dev-dependency only.
+
+pub mod postgres;
