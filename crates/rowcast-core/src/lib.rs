@@ -11,6 +11,7 @@ pub mod fault;
 pub mod guard;
 pub mod json;
 pub mod key;
+pub mod killpoint;
 pub mod ledger;
 pub mod mapping;
 pub mod mode;
