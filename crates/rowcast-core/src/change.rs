@@ -47,7 +47,8 @@ pub struct Change {
     /// Set when the key is a doubt or a reject. Such a change counts as *retried* and nothing else.
     pub retried: Option<Retried>,
     /// The match values that were last delivered, for syncs whose state keeps them
-    /// (semantics 12). For an update whose identity changed, these name the record to delete first.
+    /// (semantics 12). For an update whose identity changed, these name the record to delete first;
+    /// so they are `None` when a present row claims them and that row's own state holds them already.
     pub delivered_match: Option<Vec<Value>>,
     /// Why the row can't be sent although it was read: a null key, a frozen duplicate, an identity
     /// claimed twice. Such a change counts as *invalid*.

@@ -49,4 +49,22 @@ pub fn reach(name: &'static str) {
 }
 
 /// All points, in the order a run passes them. The crash tests walk this list.
-pub const POINTS: &[&str] = &[];
+pub const POINTS: &[&str] = &[
+    "run-opened",
+    "run-recovered",
+    "run-diffed",
+    "run-guarded",
+    "window-before-intent",
+    "window-intent-committed",
+    "request-before",
+    "request-answered",
+    "retry-before",
+    "split-before",
+    "acknowledge-before",
+    "acknowledge-committed",
+    "skips-acknowledged",
+    "deletes-done",
+    "run-before-publish",
+    "run-before-finish",
+    "run-finished",
+];

@@ -19,6 +19,7 @@ use crate::record::Operation;
 use crate::report::RunReport;
 use crate::row::Schema;
 use crate::settle::Settled;
+use crate::value::Value;
 
 mod parking {
     //! A mutex that does not poison: the lease's deadline is a plain number.
@@ -74,6 +75,11 @@ impl Lease {
         !self.lost.load(Ordering::Acquire) && now + timeout < self.deadline.get()
     }
 
+    /// Until when the lease holds, on this machine's monotonic clock.
+    pub fn deadline(&self) -> Instant {
+        self.deadline.get()
+    }
+
     /// Moves the deadline after a renewal.
     pub fn extend(&self, deadline: Instant) {
         self.deadline.set(deadline);
@@ -126,6 +132,9 @@ pub struct IntentItem {
     pub key: Key,
     pub operation: Operation,
     pub checksum: Option<i64>,
+    /// The identity that the request names, for syncs whose state keeps it (semantics 12): a doubt
+    /// without it could not say which record may exist at the destination.
+    pub match_values: Option<Vec<Value>>,
 }
 
 /// Which changes to find.
@@ -186,6 +195,14 @@ pub struct ChangeSet {
 pub trait ChangeReader: Send {
     /// At most `max` more changes; empty at the end.
     fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Change>, Reason>>;
+
+    /// Starts again at the first change. Asked for once, and only for syncs whose state keeps
+    /// match values: all their deletes, those of changed identities included, come before the
+    /// first upsert (semantics 12), and two passes over the spool keep memory bounded. `false`
+    /// when it can't: then a changed identity is deleted in this run and sent by the next.
+    fn rewind(&mut self) -> BoxFuture<'_, Result<bool, Reason>> {
+        Box::pin(async { Ok(false) })
+    }
 }
 
 /// One transaction of the ledger: acknowledgements, intents that are done, intents to announce.

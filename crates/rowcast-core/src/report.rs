@@ -51,6 +51,8 @@ pub struct RunReport {
     pub rejected: u64,
     pub held: u64,
     pub pending: u64,
+    /// Those of `pending` that were sent without a known outcome: doubts, sent again by the next run.
+    pub unknown: u64,
 
     /// Requests made, retries included.
     pub requests: u64,
@@ -82,6 +84,7 @@ impl RunReport {
             rejected: 0,
             held: 0,
             pending: 0,
+            unknown: 0,
             requests: 0,
             retries: 0,
             reasons: BTreeMap::new(),
