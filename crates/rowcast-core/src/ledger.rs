@@ -118,7 +118,7 @@ pub struct Opened {
 }
 
 /// What is committed before requests may start: these keys are about to be sent (semantics 8).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
     /// Unique within the epoch.
     pub id: i64,
@@ -127,7 +127,7 @@ pub struct Intent {
 }
 
 /// One announced record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct IntentItem {
     pub key: Key,
     pub operation: Operation,
