@@ -1,1 +1,4 @@
-//! See ARCHITECTURE.md.
+//! Everything that speaks to PostgreSQL: connections, catalog, checks, models.
+
+pub mod connect;
+pub mod sql;

@@ -1,0 +1,384 @@
+//! Connections to PostgreSQL: name, socket, TLS as libpq means it, login, and who answered.
+//!
+//! Only unnamed statements and no session state, so that poolers in transaction mode work. The
+//! encryption mode must never silently weaken, and no error may show a password.
+
+mod certificate;
+mod config;
+mod password;
+mod reason;
+mod socket;
+mod tls;
+mod url;
+mod verify;
+
+use std::sync::Arc;
+
+use rowcast_core::{Code, Reason};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::config::SslMode as DriverMode;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{CancelToken, Client, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+pub use config::{
+    CONNECT_TIMEOUT, ChannelBinding, ConnectConfig, Password, RootCert, SslMode, UnknownSslMode,
+};
+pub use reason::{db_error, is_connection_lost};
+pub use tls::{EXPIRY_WARNING_S, Negotiated, Transport, Verified};
+
+use reason::LoginFailure;
+use socket::{Address, Stream};
+
+/// The oldest server Rowcast works with, as `server_version_num`: 14.
+pub const SERVER_VERSION_MIN: i32 = 140_000;
+
+/// How long an ended connection may take to say goodbye before its socket is just closed.
+const GOODBYE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Who answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// `150004`.
+    pub version_num: i32,
+    /// `15.4 (Debian 15.4-1)`.
+    pub version: String,
+    /// A replica, or a server being restored.
+    pub in_recovery: bool,
+    /// Transactions are read-only unless they say otherwise.
+    pub default_read_only: bool,
+    /// The role that is in force, as the server knows it.
+    pub user: String,
+    pub database: String,
+    /// Identity of the cluster; `None` when the role may not read it.
+    pub system_identifier: Option<i64>,
+}
+
+/// Opens connections to one database.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    config: Arc<ConnectConfig>,
+}
+
+/// An open connection; it ends when this is dropped.
+pub struct Connection {
+    pub client: Client,
+    pub tls: Negotiated,
+    pub server: ServerInfo,
+    config: Arc<ConnectConfig>,
+    cancel: CancelHandle,
+    /// Dropping it tells the task that nobody listens any more.
+    _alive: oneshot::Sender<()>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("place", &self.config.place())
+            .field("tls", &self.tls)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Cancels what a connection is doing, over the same address and the same encryption.
+#[derive(Clone)]
+pub struct CancelHandle {
+    token: CancelToken,
+    address: Address,
+    encrypted: bool,
+    config: Arc<ConnectConfig>,
+}
+
+impl std::fmt::Debug for CancelHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CancelHandle")
+            .field("place", &self.config.place())
+            .finish_non_exhaustive()
+    }
+}
+
+impl CancelHandle {
+    /// Asks the server to cancel the running query. The server never says whether it did.
+    ///
+    /// # Errors
+    /// The request could not be delivered.
+    pub async fn cancel(&self) -> Result<(), Reason> {
+        let deadline = Instant::now() + self.config.connect_timeout;
+        let send = async {
+            let stream = socket::reopen(&self.address)
+                .await
+                .map_err(|error| self.failed(&error))?;
+            if self.encrypted {
+                let tls = tls::Client::new(&self.config)?;
+                let connect = rustls_connect(&self.config, tls.config);
+                self.token
+                    .cancel_query_raw(stream, connect)
+                    .await
+                    .map_err(|error| self.failed(&error))
+            } else {
+                self.token
+                    .cancel_query_raw(stream, NoTls)
+                    .await
+                    .map_err(|error| self.failed(&error))
+            }
+        };
+        timeout_at(deadline, send)
+            .await
+            .map_err(|_| self.failed(&"no answer in time"))?
+    }
+
+    fn failed(&self, why: &dyn std::fmt::Display) -> Reason {
+        Reason::new(
+            Code::ConnectionLost,
+            format!("can't cancel a query in {}", self.config.place()),
+        )
+        .detail(why.to_string())
+    }
+}
+
+fn rustls_connect(
+    config: &ConnectConfig,
+    client: rustls::ClientConfig,
+) -> <MakeRustlsConnect as MakeTlsConnect<Stream>>::TlsConnect {
+    let made: Result<_, std::convert::Infallible> = MakeTlsConnect::<Stream>::make_tls_connect(
+        &mut MakeRustlsConnect::new(client),
+        &config.host,
+    );
+    match made {
+        Ok(connect) => connect,
+        Err(never) => match never {},
+    }
+}
+
+impl Connector {
+    pub fn new(config: ConnectConfig) -> Self {
+        Self {
+            config: Arc::new(config),
+        }
+    }
+
+    /// What this connects to.
+    pub fn config(&self) -> &ConnectConfig {
+        &self.config
+    }
+
+    /// Opens a connection, runs the password command if there is one, and asks who answered.
+    ///
+    /// # Errors
+    /// `E0201` unreachable, `E0202` login refused, `E0203` TLS not as demanded, `E0204` the server
+    /// is older than 14.
+    pub async fn connect(&self) -> Result<Connection, Reason> {
+        let connection = self.connect_any_version().await?;
+        require_version(&connection.server)?;
+        Ok(connection)
+    }
+
+    /// As `connect`, whatever the server's version is: for the checks, which judge it apart.
+    ///
+    /// # Errors
+    /// As `connect`, without `E0204`.
+    pub async fn connect_any_version(&self) -> Result<Connection, Reason> {
+        let config = &self.config;
+        let password = password::obtain(config).await?;
+        let deadline = Instant::now() + config.connect_timeout;
+        let mut refusal = None;
+        for encrypted in attempts(config) {
+            // A second attempt is made only for the reasons libpq makes one.
+            match self
+                .attempt(*encrypted, password.as_deref(), deadline)
+                .await
+            {
+                Ok(connection) => return Ok(connection),
+                Err(LoginFailure::NoTls(reason) | LoginFailure::Encryption(reason)) => {
+                    refusal.get_or_insert(reason);
+                }
+                Err(LoginFailure::Final(reason)) => return Err(refusal.unwrap_or(reason)),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| Reason::defect("a connection was never attempted")))
+    }
+
+    async fn attempt(
+        &self,
+        encrypted: bool,
+        password: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Connection, LoginFailure> {
+        let config = &self.config;
+        let tls = encrypted
+            .then(|| tls::Client::new(config))
+            .transpose()
+            .map_err(LoginFailure::Final)?;
+        let (stream, address) = socket::open(config, deadline)
+            .await
+            .map_err(LoginFailure::Final)?;
+        let driver = driver_config(config, encrypted, password);
+        let late = |_| {
+            LoginFailure::Final(socket::timed_out(
+                config,
+                "waiting for the TLS handshake and the login",
+            ))
+        };
+        let (alive, ended) = oneshot::channel();
+        let (client, negotiated) = if let Some(tls) = tls {
+            let (observed, verified) = (tls.observed.clone(), tls.verified());
+            let connect = rustls_connect(config, tls.config);
+            let (client, connection) = timeout_at(deadline, driver.connect_raw(stream, connect))
+                .await
+                .map_err(late)?
+                .map_err(|error| reason::login(config, &error, Some(&observed)))?;
+            tokio::spawn(drive(connection, ended));
+            (client, tls::negotiated(config, &observed, verified))
+        } else {
+            let (client, connection) = timeout_at(deadline, driver.connect_raw(stream, NoTls))
+                .await
+                .map_err(late)?
+                .map_err(|error| reason::login(config, &error, None))?;
+            tokio::spawn(drive(connection, ended));
+            let transport = match address {
+                Address::Unix(_) => Transport::UnixSocket,
+                Address::Tcp(_) => Transport::Plain,
+            };
+            (client, Negotiated::plain(config.sslmode, transport))
+        };
+        let server = timeout_at(deadline, server_info(&client))
+            .await
+            .map_err(late)?
+            .map_err(|error| {
+                LoginFailure::Final(db_error(&error, "asking the server who it is"))
+            })?;
+        let cancel = CancelHandle {
+            token: client.cancel_token(),
+            address,
+            encrypted,
+            config: config.clone(),
+        };
+        Ok(Connection {
+            client,
+            tls: negotiated,
+            server,
+            config: config.clone(),
+            cancel,
+            _alive: alive,
+        })
+    }
+}
+
+impl Connection {
+    /// What cancels this connection's running query.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.cancel.clone()
+    }
+
+    /// What this is connected to.
+    pub fn config(&self) -> &ConnectConfig {
+        &self.config
+    }
+}
+
+/// Encrypted or not, in order.
+fn attempts(config: &ConnectConfig) -> &'static [bool] {
+    if config.is_unix_socket() {
+        return &[false];
+    }
+    match config.sslmode {
+        SslMode::Disable => &[false],
+        SslMode::Allow => &[false, true],
+        SslMode::Prefer => &[true, false],
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => &[true],
+    }
+}
+
+fn driver_config(
+    config: &ConnectConfig,
+    encrypted: bool,
+    password: Option<&str>,
+) -> tokio_postgres::Config {
+    use tokio_postgres::config::ChannelBinding as Binding;
+    let mut driver = tokio_postgres::Config::new();
+    driver
+        .user(&config.user)
+        .dbname(&config.database)
+        .application_name(&config.application_name)
+        // Never the driver's own "prefer": which attempt this is was decided before.
+        .ssl_mode(if encrypted {
+            DriverMode::Require
+        } else {
+            DriverMode::Disable
+        })
+        .channel_binding(match config.channel_binding {
+            ChannelBinding::Disable => Binding::Disable,
+            ChannelBinding::Prefer => Binding::Prefer,
+            ChannelBinding::Require => Binding::Require,
+        });
+    if let Some(password) = password {
+        driver.password(password);
+    }
+    if let Some(options) = &config.options {
+        driver.options(options);
+    }
+    driver
+}
+
+/// Carries messages until the client is gone. A connection that is still busy then (a query whose
+/// rows nobody reads) is closed after a moment instead of being read to its end.
+async fn drive<C>(connection: C, ended: oneshot::Receiver<()>)
+where
+    C: Future<Output = Result<(), tokio_postgres::Error>> + Send,
+{
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => Some(result),
+        _ = ended => tokio::time::timeout(GOODBYE, &mut connection).await.ok(),
+    };
+    if let Some(Err(error)) = result {
+        tracing::debug!(error = %error, "a PostgreSQL connection ended with an error");
+    }
+}
+
+async fn server_info(client: &Client) -> Result<ServerInfo, tokio_postgres::Error> {
+    let row = client
+        .query_typed_one(
+            "SELECT current_setting('server_version_num')::int4, current_setting('server_version'), \
+             pg_catalog.pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool, \
+             current_user::text, pg_catalog.current_database()::text",
+            &[],
+        )
+        .await?;
+    // Some providers take this function away; the rest must not depend on it.
+    let system_identifier = client
+        .query_typed_one(
+            "SELECT system_identifier FROM pg_catalog.pg_control_system()",
+            &[],
+        )
+        .await
+        .and_then(|row| row.try_get(0))
+        .ok();
+    Ok(ServerInfo {
+        version_num: row.try_get(0)?,
+        version: row.try_get(1)?,
+        in_recovery: row.try_get(2)?,
+        default_read_only: row.try_get(3)?,
+        user: row.try_get(4)?,
+        database: row.try_get(5)?,
+        system_identifier,
+    })
+}
+
+/// Refuses servers older than 14.
+///
+/// # Errors
+/// `E0204`.
+pub fn require_version(server: &ServerInfo) -> Result<(), Reason> {
+    if server.version_num >= SERVER_VERSION_MIN {
+        return Ok(());
+    }
+    Err(Reason::new(
+        Code::ServerTooOld,
+        format!("the server runs PostgreSQL {}", server.version),
+    )
+    .detail("rowcast needs PostgreSQL 14 or newer")
+    .hint("upgrade the server, or use a newer replica of it as the source"))
+}

@@ -1,0 +1,69 @@
+//! The password of one connection: a secret at hand, or the output of a command.
+//!
+//! Must never show what the command printed to its standard output.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rowcast_core::{Code, Reason};
+use tokio::process::Command;
+
+use super::config::{ConnectConfig, Password};
+
+/// How long a password command may take: cloud command lines start slowly.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) async fn obtain(config: &ConnectConfig) -> Result<Option<String>, Reason> {
+    match &config.password {
+        None => Ok(None),
+        Some(Password::Secret(secret)) => Ok(Some(secret.reveal().clone())),
+        Some(Password::Command(arguments)) => run(arguments).await.map(Some),
+    }
+}
+
+async fn run(arguments: &[String]) -> Result<String, Reason> {
+    let Some((program, arguments)) = arguments.split_first() else {
+        return Err(Reason::new(
+            Code::LoginFailed,
+            "the password command is empty",
+        ));
+    };
+    // Arguments are not shown: people put tokens there.
+    let failed = |detail: String| {
+        Reason::new(
+            Code::LoginFailed,
+            format!("the password command \"{program}\" failed"),
+        )
+        .detail(detail)
+        .hint("run it by hand as the user rowcast runs as; its standard output must be the password alone")
+    };
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(COMMAND_TIMEOUT, output)
+        .await
+        .map_err(|_| {
+            failed(format!(
+                "it ran longer than {} s",
+                COMMAND_TIMEOUT.as_secs()
+            ))
+        })?
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.trim();
+        let last = said.lines().last().unwrap_or("it said nothing");
+        return Err(failed(format!("{}: {last}", output.status)));
+    }
+    let mut password = String::from_utf8(output.stdout)
+        .map_err(|_| failed("its output is not UTF-8".to_owned()))?;
+    while password.ends_with(['\n', '\r']) {
+        password.pop();
+    }
+    if password.is_empty() {
+        return Err(failed("it printed nothing".to_owned()));
+    }
+    Ok(password)
+}
