@@ -1,1 +1,128 @@
-fn main() {}
+//! `cargo xtask`: the project's own tools behind one door, with nothing else to install.
+//!
+//! It builds in seconds, because it is the first thing a new contributor types: no dependency but
+//! a JSON reader. It must never be a dependency of anything, and never do what Cargo does itself.
+
+mod generate;
+mod layers;
+mod pending;
+mod postgres;
+mod process;
+mod terminal;
+mod tidy;
+mod tree;
+mod workspace;
+
+use std::process::ExitCode;
+
+use process::cargo;
+use terminal::{complain, heading, say};
+
+const HELP: &str = "\
+The project's own tools.
+
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  test [LAYER…]       Install what the tests need, build them once, run all layers or those named
+  ci                  What must hold before a change lands: fmt --check, lint, tidy, test
+  fmt [--check]       Format the Rust code
+  lint                Clippy and rustdoc, with warnings as errors; cargo-deny where it is installed
+  tidy                The rules a compiler does not know: floors, names, pages, rules and tests
+  generate [--check]  Write the reference pages that come from code, or say which are out of date
+  docs                Build the book (with mdbook) and the crates' documentation
+
+Layers of `test`:
+";
+
+/// A failure with its message for a person; the tools it ran have already spoken.
+pub(crate) type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        [] | ["help" | "--help" | "-h"] => {
+            say(&format!("{HELP}{}", layers::help()));
+            Ok(())
+        }
+        ["ci"] => ci(),
+        ["fmt"] => cargo(&["fmt", "--all"]),
+        ["fmt", "--check"] => cargo(&["fmt", "--all", "--check"]),
+        ["lint"] => lint(),
+        ["tidy"] => tidy::run(),
+        ["test", names @ ..] => layers::run(names),
+        ["generate"] => generate::run(generate::Do::Write),
+        ["generate", "--check"] => generate::run(generate::Do::Compare),
+        ["docs"] => docs(),
+        other => Err(format!(
+            "`{}` is not a command of xtask; `cargo xtask help` lists them",
+            other.join(" ")
+        )),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            complain(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The quick refusals first: a formatting slip should not cost a build.
+fn ci() -> Outcome {
+    heading("fmt", "the code is formatted");
+    cargo(&["fmt", "--all", "--check"])?;
+    lint()?;
+    layers::run(&[])
+}
+
+fn lint() -> Outcome {
+    heading(
+        "clippy",
+        "no warnings, and none of the calls that clippy.toml fences off",
+    );
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ])?;
+    heading(
+        "rustdoc",
+        "every link in the documentation of the code resolves",
+    );
+    process::run(
+        process::cargo_command(&[
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ])
+        .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    if process::exists("cargo-deny") {
+        heading("deny", "licences, bans and sources of dependencies");
+        // Advisories need a database from the network; they have their own scheduled job.
+        cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"])?;
+    } else {
+        say("cargo-deny is not installed: licences and bans of dependencies were not checked");
+    }
+    Ok(())
+}
+
+fn docs() -> Outcome {
+    cargo(&["doc", "--workspace", "--no-deps"])?;
+    if process::exists("mdbook") {
+        process::run(
+            std::process::Command::new("mdbook")
+                .arg("build")
+                .arg(tree::root().join("docs")),
+        )
+    } else {
+        say("mdbook is not installed: the book can be read as it is in docs/src, from SUMMARY.md");
+        Ok(())
+    }
+}

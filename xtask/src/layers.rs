@@ -1,0 +1,363 @@
+//! The layers of the test suite: a table of what proves what, and how they are run.
+//!
+//! To add a layer, add a line to `LAYERS`. A test file that is in no layer fails the run before it
+//! starts, so that nothing is forgotten quietly.
+
+use std::time::Instant;
+
+use crate::process::{cargo, cargo_command, pass_on};
+use crate::terminal::{heading, say};
+use crate::workspace::{self, Target};
+use crate::{Outcome, generate, pending, postgres, tidy};
+
+/// A part of the suite that proves one kind of thing.
+#[derive(Debug)]
+struct Layer {
+    name: &'static str,
+    proves: &'static str,
+    members: Members,
+    needs: Needs,
+    /// Whether it runs without being named.
+    usual: bool,
+}
+
+#[derive(Debug)]
+enum Members {
+    /// The tests inside the crates' own modules.
+    Units,
+    /// Test files as (package, file's name); `*` is every file of the package that no other line
+    /// names.
+    Files(&'static [(&'static str, &'static str)]),
+}
+
+/// What must be built besides the tests themselves.
+#[derive(Debug, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    /// The release program, whose path the tests find in `ROWCAST_RELEASE_BIN`.
+    Release,
+}
+
+const LAYERS: &[Layer] = &[
+    Layer {
+        name: "unit",
+        proves: "each rule by itself, inside the crate that keeps it",
+        members: Members::Units,
+        needs: Needs::Nothing,
+        usual: true,
+    },
+    Layer {
+        name: "parts",
+        proves: "configuration, mapping and use cases through their public faces",
+        members: Members::Files(&[
+            ("rowcast-core", "*"),
+            ("rowcast-config", "*"),
+            ("rowcast-app", "*"),
+            ("rowcast-server", "*"),
+            ("rowcast-testkit", "*"),
+        ]),
+        needs: Needs::Nothing,
+        usual: true,
+    },
+    Layer {
+        name: "property",
+        proves: "the model law: any history, any outcomes, any crash, and the destination is equal",
+        members: Members::Files(&[("rowcast-engine", "*")]),
+        needs: Needs::Nothing,
+        usual: true,
+    },
+    Layer {
+        name: "postgres",
+        proves: "all SQL against a real server: connections, grants, types, diff, state",
+        members: Members::Files(&[("rowcast-postgres", "*")]),
+        needs: Needs::Nothing,
+        usual: true,
+    },
+    Layer {
+        name: "destinations",
+        proves: "every connector keeps the contract of a destination",
+        members: Members::Files(&[("rowcast-destinations", "*")]),
+        needs: Needs::Nothing,
+        usual: true,
+    },
+    Layer {
+        name: "cli",
+        proves: "the program as people use it: commands, words, exit codes, examples",
+        members: Members::Files(&[("rowcast", "*")]),
+        needs: Needs::Nothing,
+        usual: true,
+    },
+    Layer {
+        name: "crash",
+        proves: "kill -9 between any two steps loses nothing and reorders nothing",
+        members: Members::Files(&[("rowcast", "crash")]),
+        needs: Needs::Nothing,
+        usual: true,
+    },
+    Layer {
+        name: "scale",
+        proves: "10 million rows in bounded memory with a slow destination (builds for release)",
+        members: Members::Files(&[("rowcast", "scale")]),
+        needs: Needs::Release,
+        usual: false,
+    },
+];
+
+impl Layer {
+    /// The test files of this layer among those that exist.
+    fn files<'a>(&self, targets: &'a [Target]) -> Vec<&'a Target> {
+        let Members::Files(members) = &self.members else {
+            return Vec::new();
+        };
+        targets
+            .iter()
+            .filter(|target| {
+                members.iter().any(|(package, test)| {
+                    target.package == *package
+                        && (target.test == *test || *test == "*" && !named_elsewhere(target))
+                })
+            })
+            .collect()
+    }
+
+    fn exists(&self, targets: &[Target]) -> bool {
+        matches!(self.members, Members::Units) || !self.files(targets).is_empty()
+    }
+}
+
+/// Whether a line of the table names this file itself.
+fn named_elsewhere(target: &Target) -> bool {
+    LAYERS.iter().any(|layer| match &layer.members {
+        Members::Units => false,
+        Members::Files(members) => {
+            members.contains(&(target.package.as_str(), target.test.as_str()))
+        }
+    })
+}
+
+/// Test files in no layer, and names that two packages use: `cargo test --test NAME` would run
+/// both.
+fn problems(targets: &[Target]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (index, target) in targets.iter().enumerate() {
+        let Target { package, test } = target;
+        if !LAYERS
+            .iter()
+            .any(|layer| layer.files(targets).contains(&target))
+        {
+            problems.push(format!(
+                "the test file `{test}` of {package} is in no layer: add it to LAYERS in xtask/src/layers.rs"
+            ));
+        }
+        if let Some(other) = targets[..index].iter().find(|other| other.test == *test) {
+            problems.push(format!(
+                "the test file `{test}` exists in {package} and in {}: give one another name",
+                other.package
+            ));
+        }
+    }
+    problems
+}
+
+/// The layers, for `cargo xtask help`.
+pub(crate) fn help() -> String {
+    let line = |layer: &Layer| {
+        let asked = if layer.usual { "" } else { "; only when named" };
+        format!("  {:<14}{}{asked}", layer.name, layer.proves)
+    };
+    LAYERS.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Runs the layers named, or all that usually run.
+///
+/// # Errors
+/// Something needed is missing, a name is unknown, or tests failed.
+pub(crate) fn run(names: &[&str]) -> Outcome {
+    let started = Instant::now();
+    let targets = workspace::test_targets(&workspace::metadata()?);
+    let problems = problems(&targets);
+    if !problems.is_empty() {
+        return Err(problems.join("\n"));
+    }
+    let layers = chosen(names, &targets)?;
+
+    heading("tidy", "the rules a compiler does not know");
+    tidy::run()?;
+    heading(
+        "what the tests need",
+        "a PostgreSQL server to start and stop",
+    );
+    postgres::ensure()?;
+    heading(
+        "build",
+        "all tests and programs, once, with one feature set",
+    );
+    workspace::build()?;
+    if names.is_empty() {
+        heading("generated pages", "the reference says what the code says");
+        if pending::is_pending("generate", "") {
+            say("pending: the reference is not generated yet");
+        } else {
+            generate::run(generate::Do::Compare)?;
+        }
+    }
+
+    let mut passed = 0;
+    let mut failed = Vec::new();
+    for layer in &layers {
+        heading(layer.name, layer.proves);
+        let count = run_layer(layer, &targets)?;
+        match count {
+            Some(count) => passed += count,
+            None => failed.push(layer.name),
+        }
+    }
+    let seconds = started.elapsed().as_secs();
+    let time = format!("{} min {:02} s", seconds / 60, seconds % 60);
+    if failed.is_empty() {
+        let what = if names.is_empty() {
+            format!("All {} layers passed", layers.len())
+        } else {
+            let names: Vec<&str> = layers.iter().map(|layer| layer.name).collect();
+            format!("Passed: {}", names.join(", "))
+        };
+        say(&format!("\n{what}: {passed} tests in {time}."));
+        Ok(())
+    } else {
+        let again = failed.join(" ");
+        Err(format!(
+            "failed after {time}: {}; the failures are above, and `cargo xtask test {again}` runs \
+             only {}",
+            failed.join(", "),
+            if failed.len() == 1 {
+                "this layer"
+            } else {
+                "these layers"
+            }
+        ))
+    }
+}
+
+fn chosen(names: &[&str], targets: &[Target]) -> Result<Vec<&'static Layer>, String> {
+    for name in names {
+        if !LAYERS.iter().any(|layer| layer.name == *name) {
+            let known: Vec<&str> = LAYERS.iter().map(|layer| layer.name).collect();
+            return Err(format!(
+                "there is no layer `{name}`; the layers are {}",
+                known.join(", ")
+            ));
+        }
+    }
+    let mut layers = Vec::new();
+    for layer in LAYERS {
+        let named = names.contains(&layer.name);
+        if named && !layer.exists(targets) {
+            return Err(format!("the layer `{}` has no tests yet", layer.name));
+        }
+        if named || names.is_empty() && layer.usual && layer.exists(targets) {
+            layers.push(layer);
+        }
+    }
+    Ok(layers)
+}
+
+/// The number of tests that passed; `None` when some failed.
+fn run_layer(layer: &Layer, targets: &[Target]) -> Result<Option<u64>, String> {
+    // Always the whole workspace: narrowing by package would choose other features and rebuild.
+    let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
+    match &layer.members {
+        Members::Units => arguments.extend(["--lib", "--bins"]),
+        Members::Files(_) => {
+            for target in layer.files(targets) {
+                arguments.extend(["--test", &target.test]);
+            }
+        }
+    }
+    let mut command = cargo_command(&arguments);
+    if layer.needs == Needs::Release {
+        cargo(&["build", "--release", "--package", "rowcast"])?;
+        command.env(
+            "ROWCAST_RELEASE_BIN",
+            workspace::target_folder()?.join("release/rowcast"),
+        );
+    }
+    let mut passed = 0;
+    let succeeded = pass_on(&mut command, |line| passed += passed_of(line))?;
+    if succeeded && passed == 0 {
+        return Err(format!(
+            "no test of the layer `{}` ran: that proves nothing",
+            layer.name
+        ));
+    }
+    Ok(succeeded.then_some(passed))
+}
+
+/// The count in a line like `test result: ok. 12 passed; 0 failed; …`.
+fn passed_of(line: &str) -> u64 {
+    line.strip_prefix("test result: ")
+        .and_then(|rest| rest.split_once(". "))
+        .and_then(|(_, counts)| counts.split_once(" passed"))
+        .and_then(|(count, _)| count.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(package: &str, test: &str) -> Target {
+        Target {
+            package: package.into(),
+            test: test.into(),
+        }
+    }
+
+    #[test]
+    fn a_file_named_by_one_layer_is_left_out_of_another_layers_star() {
+        let targets = [target("rowcast", "crash"), target("rowcast", "setup")];
+        let files = |name: &str| {
+            let layer = LAYERS.iter().find(|layer| layer.name == name).unwrap();
+            layer.files(&targets)
+        };
+        assert_eq!(files("crash"), [&targets[0]]);
+        assert_eq!(files("cli"), [&targets[1]]);
+        assert!(problems(&targets).is_empty());
+    }
+
+    #[test]
+    fn a_test_file_in_no_layer_and_a_name_used_twice_are_problems() {
+        let targets = [target("new-crate", "a"), target("rowcast", "a")];
+        let problems = problems(&targets);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("`a` of new-crate is in no layer"));
+        assert!(problems[1].contains("give one another name"));
+    }
+
+    #[test]
+    fn a_layer_runs_only_when_its_tests_exist_and_scale_only_when_named() {
+        let targets = [target("rowcast", "scale"), target("rowcast", "setup")];
+        let names = |asked: &[&str]| -> Result<Vec<&str>, String> {
+            Ok(chosen(asked, &targets)?
+                .into_iter()
+                .map(|layer| layer.name)
+                .collect())
+        };
+        assert_eq!(names(&[]).unwrap(), ["unit", "cli"]);
+        assert_eq!(names(&["scale"]).unwrap(), ["scale"]);
+        assert!(names(&["crash"]).unwrap_err().contains("no tests yet"));
+        assert!(names(&["crsh"]).unwrap_err().contains("no layer `crsh`"));
+    }
+
+    #[test]
+    fn passed_tests_are_counted_from_the_harness_own_words() {
+        assert_eq!(
+            passed_of("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured"),
+            12
+        );
+        assert_eq!(
+            passed_of("test result: FAILED. 3 passed; 1 failed; 0 ignored"),
+            3
+        );
+        assert_eq!(passed_of("test tests::result ... ok"), 0);
+    }
+}

@@ -1,0 +1,115 @@
+//! PostgreSQL's server programs, which the tests start as throwaway clusters: found, or installed
+//! through the system's package manager after saying so.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process;
+use crate::terminal::say;
+
+/// Where the server programs may be: `$PGBIN`, Debian's folders with the newest version first,
+/// those of RPM packages and Homebrew, the path.
+fn candidates() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::env::var_os("PGBIN")
+        .into_iter()
+        .map(Into::into)
+        .collect();
+    for base in ["/usr/lib/postgresql", "/usr/local/lib/postgresql"] {
+        folders.extend(newest_first(Path::new(base)));
+    }
+    for major in (14..=19).rev() {
+        folders.push(format!("/usr/pgsql-{major}/bin").into());
+        folders.push(format!("/opt/homebrew/opt/postgresql@{major}/bin").into());
+    }
+    if let Some(path) = std::env::var_os("PATH") {
+        folders.extend(std::env::split_paths(&path));
+    }
+    folders
+}
+
+fn newest_first(base: &Path) -> Vec<PathBuf> {
+    let mut versions: Vec<(u32, PathBuf)> = std::fs::read_dir(base)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let major = entry.file_name().to_str()?.parse().ok()?;
+            Some((major, entry.path().join("bin")))
+        })
+        .collect();
+    versions.sort_by_key(|(major, _)| std::cmp::Reverse(*major));
+    versions.into_iter().map(|(_, folder)| folder).collect()
+}
+
+/// The folder with `initdb` and `postgres`.
+fn find() -> Option<PathBuf> {
+    candidates().into_iter().find(|folder| {
+        ["initdb", "postgres"]
+            .iter()
+            .all(|program| folder.join(program).is_file())
+    })
+}
+
+/// Makes sure the server programs are there.
+///
+/// # Errors
+/// They are not and could not be installed; the message names what to install.
+pub(crate) fn ensure() -> Result<(), String> {
+    if let Some(folder) = find() {
+        say(&format!("PostgreSQL server programs: {}", folder.display()));
+        return Ok(());
+    }
+    if !process::exists("apt-get") {
+        return Err(missing("they can't be installed from here"));
+    }
+    let root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
+    if !root && !process::exists("sudo") {
+        return Err(missing("installing them needs root or sudo"));
+    }
+    say("The tests run against real PostgreSQL, whose server programs are not on this machine.");
+    let fresh = lists_are_empty();
+    if fresh {
+        apt(root, &["update"])?;
+    }
+    let install = ["install", "-y", "--no-install-recommends", "postgresql"];
+    if let Err(error) = apt(root, &install) {
+        if fresh {
+            return Err(missing(&error));
+        }
+        // The package lists name versions that the mirror no longer has.
+        apt(root, &["update"])?;
+        apt(root, &install).map_err(|error| missing(&error))?;
+    }
+    match find() {
+        Some(_) => Ok(()),
+        None => Err(missing("the package `postgresql` did not bring them")),
+    }
+}
+
+fn missing(why: &str) -> String {
+    format!(
+        "no PostgreSQL server programs (14 or later) were found, and {why}; install them \
+         (Debian, Ubuntu: `apt-get install -y postgresql`; Fedora: `dnf install postgresql-server`; \
+         macOS: `brew install postgresql@17`) or set PGBIN to the folder that holds initdb"
+    )
+}
+
+/// Whether apt has never fetched its package lists, as in a fresh container.
+fn lists_are_empty() -> bool {
+    !std::fs::read_dir("/var/lib/apt/lists")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
+}
+
+fn apt(root: bool, arguments: &[&str]) -> Result<(), String> {
+    let mut words: Vec<&str> = Vec::new();
+    if !root {
+        words.push("sudo");
+    }
+    words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    words.extend(arguments);
+    say(&format!("Running: {}", words.join(" ")));
+    process::run(Command::new(words[0]).args(&words[1..]))
+}
