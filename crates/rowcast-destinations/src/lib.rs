@@ -1,1 +1,15 @@
-//! See ARCHITECTURE.md.
+//! Connectors that are no database of their own: HTTP services, files, and nowhere.
+//!
+//! Floor 1: knows `rowcast-core` and the network. A destination here writes one batch and says what
+//! became of each record; it never retries, sleeps, limits, counts, logs a payload or touches state.
+
+pub mod catalog;
+
+pub mod http;
+pub mod null;
+pub mod reference;
+pub mod settings;
+
+pub use catalog::{build, build_for_check, descriptors};
+pub use reference::reference_markdown;
+pub use settings::SettingProblem;

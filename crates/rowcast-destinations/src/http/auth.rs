@@ -1,0 +1,160 @@
+//! How a request proves who sends it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use rowcast_core::{Secret, SettingValue};
+use sha2::Sha256;
+
+use crate::settings::Problems;
+
+/// The kinds of credentials.
+#[derive(Clone, Debug)]
+pub(super) enum Auth {
+    None,
+    /// A header, `Authorization` included, with its whole value.
+    Header(HeaderName, HeaderValue),
+    Query(String, Secret<String>),
+    Hmac(Secret<Vec<u8>>),
+}
+
+impl Auth {
+    /// Reads `auth:`, whose shape has been checked; adds what is secret in it to `secrets`.
+    pub(super) fn parse(
+        value: Option<&SettingValue>,
+        problems: &mut Problems,
+        secrets: &mut Vec<Secret<String>>,
+    ) -> Self {
+        const PATH: &str = "settings.auth";
+        let Some((kind, value)) = value.and_then(|value| value.members().first()) else {
+            return Self::None;
+        };
+        let path = format!("{PATH}.{kind}");
+        let mut secret = |value: Option<&SettingValue>| {
+            let secret = value
+                .and_then(SettingValue::as_secret)
+                .unwrap_or_else(|| Secret::new(String::new()));
+            secrets.push(secret.clone());
+            secret
+        };
+        match kind.as_str() {
+            "basic" => {
+                let user = value
+                    .get("user")
+                    .and_then(SettingValue::as_secret)
+                    .unwrap_or_else(|| Secret::new(String::new()));
+                let password = secret(value.get("password"));
+                if user.reveal().contains(':') {
+                    problems.add(
+                        format!("{path}.user"),
+                        "a user can't hold a colon",
+                        "HTTP basic authentication ends the user at the first colon",
+                    );
+                }
+                let pair = BASE64.encode(format!("{}:{}", user.reveal(), password.reveal()));
+                secrets.push(Secret::new(pair.clone()));
+                header(AUTHORIZATION, &format!("Basic {pair}"), &path, problems)
+            }
+            "bearer" => {
+                let token = secret(Some(value));
+                header(
+                    AUTHORIZATION,
+                    &format!("Bearer {}", token.reveal()),
+                    &path,
+                    problems,
+                )
+            }
+            "header" => {
+                let token = secret(value.get("value"));
+                let name = value
+                    .get("name")
+                    .and_then(SettingValue::as_text)
+                    .unwrap_or_default();
+                match super::config::header_name(name) {
+                    Ok(name) => header(name, token.reveal(), &path, problems),
+                    Err((message, hint)) => {
+                        problems.add(format!("{path}.name"), message, hint);
+                        Self::None
+                    }
+                }
+            }
+            "query" => {
+                let token = secret(value.get("value"));
+                let name = value
+                    .get("name")
+                    .and_then(SettingValue::as_text)
+                    .unwrap_or_default();
+                Self::Query(name.to_owned(), token)
+            }
+            "hmac" => {
+                let text = secret(Some(value));
+                let key = match text.reveal().strip_prefix("whsec_") {
+                    Some(encoded) => BASE64.decode(encoded).unwrap_or_default(),
+                    None => text.reveal().as_bytes().to_vec(),
+                };
+                if key.is_empty() {
+                    problems.add(
+                        path,
+                        "the signing secret is empty or what follows whsec_ is not base64",
+                        "copy the secret again from the service that verifies it",
+                    );
+                }
+                Self::Hmac(Secret::new(key))
+            }
+            _ => {
+                problems.add(
+                    path,
+                    "OAuth 2 is not available yet",
+                    "use a long-lived token with auth.bearer, or put a proxy that adds the token before the service",
+                );
+                Self::None
+            }
+        }
+    }
+}
+
+fn header(name: HeaderName, value: &str, path: &str, problems: &mut Problems) -> Auth {
+    let value = value.trim_end_matches(['\r', '\n']);
+    match HeaderValue::from_str(value) {
+        Ok(mut value) => {
+            value.set_sensitive(true);
+            Auth::Header(name, value)
+        }
+        Err(_) => {
+            problems.add(
+                path,
+                "the value can't be put into a header: it holds a line break or a control character",
+                "look at the variable or file it comes from",
+            );
+            Auth::None
+        }
+    }
+}
+
+/// The signature of Standard Webhooks 1.0: HMAC-SHA256 over `id.timestamp.body`.
+pub(super) fn sign(key: &Secret<Vec<u8>>, id: &str, timestamp: u64, body: &[u8]) -> String {
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(key.reveal()).expect("HMAC takes keys of every length");
+    mac.update(format!("{id}.{timestamp}.").as_bytes());
+    mac.update(body);
+    format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the Standard Webhooks reference libraries.
+    #[test]
+    fn signatures_are_those_of_standard_webhooks() {
+        let key = BASE64.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let signature = sign(
+            &Secret::new(key),
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+}

@@ -1,0 +1,176 @@
+//! Records as bytes: what each becomes, and how they share a request.
+//!
+//! JSON is written by `rowcast_core::json`, digit by digit, never through a float.
+
+use rowcast_core::json::{push_object, push_string, to_text};
+use rowcast_core::record::{Batch, Record};
+use rowcast_core::{Reason, Value};
+
+/// What each record becomes.
+#[derive(Clone, Debug)]
+pub(super) enum Shape {
+    /// No body at all.
+    None,
+    /// The whole record.
+    Record,
+    /// The mapped fields alone.
+    Fields,
+}
+
+/// How records share a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// One record, by itself.
+    Single,
+    Array,
+    Ndjson,
+    Wrap(String),
+    /// `application/x-www-form-urlencoded`, one record.
+    Form,
+}
+
+impl Format {
+    /// Whether a request holds at most one record.
+    pub(super) fn is_single(&self) -> bool {
+        matches!(self, Self::Single | Self::Form)
+    }
+
+    pub(super) fn content_type(&self) -> &'static str {
+        match self {
+            Self::Single | Self::Array | Self::Wrap(_) => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Form => "application/x-www-form-urlencoded",
+        }
+    }
+}
+
+impl Shape {
+    /// Reads a body that is a tree.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse_tree(_tree: &rowcast_core::SettingValue) -> Result<Self, Reason> {
+        Err(Reason::new(
+            rowcast_core::Code::ExpressionInvalid,
+            "bodies that are trees are not available yet",
+        ))
+    }
+
+    /// One record's body.
+    ///
+    /// # Errors
+    /// Why a template failed for this record.
+    #[expect(clippy::unnecessary_wraps, reason = "trees can fail")]
+    pub(super) fn text(
+        &self,
+        record: &Record,
+        batch: &Batch,
+        format: &Format,
+    ) -> Result<String, Reason> {
+        let mut out = String::new();
+        let form = *format == Format::Form;
+        match self {
+            Self::None => {}
+            Self::Fields if form => push_form(&mut out, &record.fields),
+            Self::Record if form => push_form(&mut out, &envelope(record, batch)),
+            Self::Fields => push_object(&mut out, &record.fields),
+            Self::Record => push_record(&mut out, record, batch),
+        }
+        Ok(out)
+    }
+}
+
+/// `{"operation": …, "key": …, "match": …, "fields": …, "idempotency_key": …, "sync": …, "run": …}`
+fn push_record(out: &mut String, record: &Record, batch: &Batch) {
+    let key = record.key.to_object(&batch.context.key_columns);
+    out.push_str("{\"operation\":\"");
+    out.push_str(record.operation.as_str());
+    out.push_str("\",\"key\":");
+    push_object(out, &key);
+    out.push_str(",\"match\":");
+    push_object(out, &record.match_on);
+    out.push_str(",\"fields\":");
+    push_object(out, &record.fields);
+    out.push_str(",\"idempotency_key\":");
+    push_string(out, &record.idempotency_key);
+    out.push_str(",\"sync\":");
+    push_string(out, &batch.context.sync);
+    out.push_str(",\"run\":\"");
+    out.push_str(&batch.context.run.to_string());
+    out.push_str("\"}");
+}
+
+/// The record body as an object: what templates see as `record`, and what a form spells out.
+pub(super) fn envelope(record: &Record, batch: &Batch) -> Vec<(rowcast_core::Name, Value)> {
+    let context = &batch.context;
+    vec![
+        ("operation".into(), Value::from(record.operation.as_str())),
+        (
+            "key".into(),
+            Value::Object(record.key.to_object(&context.key_columns)),
+        ),
+        ("match".into(), Value::Object(record.match_on.clone())),
+        ("fields".into(), Value::Object(record.fields.clone())),
+        (
+            "idempotency_key".into(),
+            Value::from(record.idempotency_key.as_str()),
+        ),
+        ("sync".into(), Value::from(&*context.sync)),
+        ("run".into(), Value::from(context.run.to_string())),
+    ]
+}
+
+/// What templates see: `record` when the request holds one, and `sync`, `run`, `operation` always.
+pub(super) fn scope(record: Option<&Record>, batch: &Batch) -> Value {
+    let mut members = vec![
+        ("sync".into(), Value::from(&*batch.context.sync)),
+        ("run".into(), Value::from(batch.context.run.to_string())),
+        ("operation".into(), Value::from(batch.operation.as_str())),
+    ];
+    if let Some(record) = record {
+        members.push(("record".into(), Value::Object(envelope(record, batch))));
+    }
+    Value::Object(members)
+}
+
+/// Members as `name=value&…`; lists and mappings are written as JSON.
+fn push_form(out: &mut String, members: &[(rowcast_core::Name, Value)]) {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in members {
+        form.append_pair(name, &to_text(value));
+    }
+    out.push_str(&form.finish());
+}
+
+/// Puts the records' bodies together.
+pub(super) fn join(format: &Format, bodies: &[String]) -> String {
+    let list = |out: &mut String| {
+        out.push('[');
+        for (i, body) in bodies.iter().enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            out.push_str(body);
+        }
+        out.push(']');
+    };
+    let mut out = String::with_capacity(bodies.iter().map(|b| b.len() + 1).sum::<usize>() + 32);
+    match format {
+        Format::Single | Format::Form => bodies.iter().for_each(|body| out.push_str(body)),
+        Format::Array => list(&mut out),
+        Format::Ndjson => {
+            for body in bodies {
+                out.push_str(body);
+                out.push('\n');
+            }
+        }
+        Format::Wrap(name) => {
+            out.push('{');
+            push_string(&mut out, name);
+            out.push(':');
+            list(&mut out);
+            out.push('}');
+        }
+    }
+    out
+}

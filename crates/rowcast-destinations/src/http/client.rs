@@ -1,0 +1,416 @@
+//! The one way out: a client that connects only where the address policy permits.
+//!
+//! No redirects, no proxies from the environment, answers of bounded size. The policy is asked for
+//! the addresses that are connected to, not for an earlier look-up: a name that changes its mind
+//! between check and connection gains nothing.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rowcast_core::{BoxFuture, Code, Fault, Reason};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use url::{Host, Url};
+
+use super::address::AddressPolicy;
+
+/// Answers are read up to here; what comes after is not looked at.
+pub const ANSWER_MAX: usize = 1 << 20;
+
+/// Longest wait for a connection: a host that answers at all answers within this.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Looks a name up. The system's resolver outside tests.
+pub trait Lookup: Send + Sync + 'static {
+    /// All addresses of a host.
+    fn addresses(&self, host: String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>>;
+}
+
+/// The system's resolver (`getaddrinfo`).
+#[derive(Debug, Clone, Copy)]
+pub struct SystemLookup;
+
+impl Lookup for SystemLookup {
+    fn addresses(&self, host: String) -> BoxFuture<'static, std::io::Result<Vec<IpAddr>>> {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((host, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// What a destination sends with.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    policy: Arc<AddressPolicy>,
+    lookup: Arc<dyn Lookup>,
+    tls: Arc<rustls::ClientConfig>,
+    timeout: Duration,
+}
+
+/// An answer, read up to `ANSWER_MAX`.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Vec<u8>,
+    /// There was more than `ANSWER_MAX`.
+    pub cut: bool,
+}
+
+impl Client {
+    /// A client with its own connections. `secure` is whether TLS will be spoken: without it the
+    /// system's certificates are not loaded.
+    ///
+    /// # Errors
+    /// The system's certificates can't be loaded.
+    pub fn new(
+        policy: AddressPolicy,
+        lookup: Arc<dyn Lookup>,
+        timeout: Duration,
+        secure: bool,
+    ) -> Result<Self, Reason> {
+        let policy = Arc::new(policy);
+        let tls = tls_config(secure)?;
+        // The agent names the product and its version: services ask for it when they ask us to stop.
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("rowcast/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(timeout)
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+            .dns_resolver(Arc::new(PolicyResolver {
+                policy: Arc::clone(&policy),
+                lookup: Arc::clone(&lookup),
+            }))
+            .tls_backend_preconfigured(tls.clone())
+            .build()
+            .map_err(|err| Reason::defect(format!("the HTTP client can't be built: {err}")))?;
+        Ok(Self {
+            http,
+            policy,
+            lookup,
+            tls: Arc::new(tls),
+            timeout,
+        })
+    }
+
+    /// Sends a request and reads its answer.
+    ///
+    /// # Errors
+    /// What happened to the connection; never a status of the service.
+    pub async fn send(&self, request: reqwest::Request, host: &str) -> Result<Answer, Fault> {
+        // Hosts written as an address never reach the resolver.
+        if let Some(address) = literal(request.url()) {
+            self.policy
+                .permit(address)
+                .map_err(|refused| Fault::fatal(refused.reason(host)))?;
+        }
+        let mut response = self
+            .http
+            .execute(request)
+            .await
+            .map_err(|err| connection_fault(&err.without_url(), host, self.timeout))?;
+        let status = response.status().as_u16();
+        let headers = std::mem::take(response.headers_mut());
+        let mut body = Vec::new();
+        let mut cut = false;
+        while let Some(chunk) = response.chunk().await.map_err(|err| {
+            Fault::lost(
+                Reason::new(
+                    Code::DestinationUnreachable,
+                    format!("the answer of {host} ended early"),
+                )
+                .detail(chain(&err.without_url()))
+                .hint("the records are sent again: whether they arrived is not known"),
+            )
+        })? {
+            let room = ANSWER_MAX - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                cut = true;
+                break;
+            }
+        }
+        Ok(Answer {
+            status,
+            headers,
+            body,
+            cut,
+        })
+    }
+
+    /// Resolves a URL's host and keeps what the policy permits.
+    ///
+    /// # Errors
+    /// The name does not resolve, or no address of it is permitted.
+    pub async fn resolve(&self, url: &Url, host: &str) -> Result<Vec<IpAddr>, Fault> {
+        if let Some(address) = literal(url) {
+            return match self.policy.permit(address) {
+                Ok(()) => Ok(vec![address]),
+                Err(refused) => Err(Fault::fatal(refused.reason(host))),
+            };
+        }
+        let name = url.host_str().unwrap_or_default().to_owned();
+        let found = self
+            .lookup
+            .addresses(name)
+            .await
+            .map_err(|err| Fault::refused(unresolved(host, &err.to_string())))?;
+        permitted(&self.policy, found).map_err(|refused| match refused {
+            Some(refused) => Fault::fatal(refused.reason(host)),
+            None => Fault::refused(unresolved(host, "the name has no address")),
+        })
+    }
+
+    /// Makes a TCP connection to one of the addresses and, for https, a TLS handshake; sends
+    /// nothing. Says what was reached.
+    ///
+    /// # Errors
+    /// Which step failed.
+    pub async fn connect(
+        &self,
+        url: &Url,
+        addresses: Vec<IpAddr>,
+        host: &str,
+    ) -> Result<String, Reason> {
+        let port = url.port_or_known_default().unwrap_or(443);
+        let secure = url.scheme() == "https";
+        let name = url.host_str().unwrap_or_default().to_owned();
+        let tls = Arc::clone(&self.tls);
+        let limit = CONNECT_TIMEOUT.min(self.timeout);
+        let shown = host.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let (stream, address) = open(&addresses, port, limit, &shown)?;
+            if !secure {
+                return Ok(format!("connected to {address}, not encrypted"));
+            }
+            let version = handshake(stream, tls, &name, limit)
+                .map_err(|detail| tls_reason(&shown, &detail))?;
+            Ok(format!("connected to {address}, {version}, verified"))
+        })
+        .await
+        .unwrap_or_else(|_| Err(Reason::defect("the connection check ended early")))
+    }
+}
+
+fn open(
+    addresses: &[IpAddr],
+    port: u16,
+    limit: Duration,
+    host: &str,
+) -> Result<(std::net::TcpStream, SocketAddr), Reason> {
+    let mut last = String::from("the name has no address");
+    for address in addresses {
+        let address = SocketAddr::new(*address, port);
+        match std::net::TcpStream::connect_timeout(&address, limit) {
+            Ok(stream) => return Ok((stream, address)),
+            Err(err) => last = format!("{address}: {err}"),
+        }
+    }
+    Err(unreachable(host, &last))
+}
+
+fn handshake(
+    mut stream: std::net::TcpStream,
+    tls: Arc<rustls::ClientConfig>,
+    name: &str,
+    limit: Duration,
+) -> Result<&'static str, String> {
+    let say = |err: &dyn std::fmt::Display| err.to_string();
+    let name = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    let name = rustls::pki_types::ServerName::try_from(name).map_err(|err| say(&err))?;
+    stream
+        .set_read_timeout(Some(limit))
+        .map_err(|err| say(&err))?;
+    stream
+        .set_write_timeout(Some(limit))
+        .map_err(|err| say(&err))?;
+    let mut session = rustls::ClientConnection::new(tls, name).map_err(|err| say(&err))?;
+    while session.is_handshaking() {
+        session.complete_io(&mut stream).map_err(|err| say(&err))?;
+    }
+    Ok(match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    })
+}
+
+fn tls_config(secure: bool) -> Result<rustls::ClientConfig, Reason> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let cannot = |err: rustls::Error| {
+        Reason::new(
+            Code::DestinationUnreachable,
+            "the system's certificate authorities can't be loaded",
+        )
+        .detail(err.to_string())
+        .hint("install the package ca-certificates")
+    };
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(cannot)?;
+    let mut config = if secure {
+        builder
+            .with_platform_verifier()
+            .map_err(cannot)?
+            .with_no_client_auth()
+    } else {
+        builder
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth()
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The address of a host that is written as one, in any spelling: `url` has already turned
+/// `0x7f.1` and `2130706433` into 127.0.0.1.
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        Host::Ipv4(v4) => Some(v4.into()),
+        Host::Ipv6(v6) => Some(v6.into()),
+        Host::Domain(_) => None,
+    }
+}
+
+/// The addresses a connection may use; `Err(None)` when there were none at all.
+fn permitted(
+    policy: &AddressPolicy,
+    found: Vec<IpAddr>,
+) -> Result<Vec<IpAddr>, Option<super::address::Refused>> {
+    let mut refused = None;
+    let mut kept = Vec::with_capacity(found.len());
+    for address in found {
+        match policy.permit(address) {
+            Ok(()) => kept.push(address),
+            Err(why) => refused = refused.or(Some(why)),
+        }
+    }
+    if kept.is_empty() {
+        Err(refused)
+    } else {
+        Ok(kept)
+    }
+}
+
+struct PolicyResolver {
+    policy: Arc<AddressPolicy>,
+    lookup: Arc<dyn Lookup>,
+}
+
+impl Resolve for PolicyResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = Arc::clone(&self.policy);
+        let found = self.lookup.addresses(name.as_str().to_owned());
+        Box::pin(async move {
+            match permitted(&policy, found.await?) {
+                Ok(kept) => {
+                    let addresses: Addrs =
+                        Box::new(kept.into_iter().map(|address| SocketAddr::new(address, 0)));
+                    Ok(addresses)
+                }
+                Err(Some(refused)) => Err(refused.into()),
+                Err(None) => Err("the name has no address".into()),
+            }
+        })
+    }
+}
+
+/// What a failed exchange means: whether anything can have arrived decides.
+fn connection_fault(err: &reqwest::Error, host: &str, timeout: Duration) -> Fault {
+    if let Some(refused) = cause::<super::address::Refused>(err) {
+        return Fault::fatal(refused.reason(host));
+    }
+    if err.is_builder() {
+        return Fault::fatal(Reason::defect(format!(
+            "a request can't be built: {}",
+            chain(err)
+        )));
+    }
+    if err.is_connect() {
+        if let Some(tls) = cause::<rustls::Error>(err) {
+            return Fault::fatal(tls_reason(host, &tls.to_string()));
+        }
+        return Fault::refused(unreachable(host, &chain(err)));
+    }
+    if err.is_timeout() {
+        return Fault::lost(
+            Reason::new(
+                Code::DestinationUnreachable,
+                format!("{host} did not answer within {} s", timeout.as_secs_f32()),
+            )
+            .hint("whether the records arrived is not known; they are sent again. If the service is slow, raise timeout: or lower batch.max_records"),
+        );
+    }
+    Fault::lost(
+        Reason::new(
+            Code::DestinationUnreachable,
+            format!("the connection to {host} broke before an answer came"),
+        )
+        .detail(chain(err))
+        .hint("whether the records arrived is not known; they are sent again"),
+    )
+}
+
+fn unreachable(host: &str, detail: &str) -> Reason {
+    Reason::new(
+        Code::DestinationUnreachable,
+        format!("can't connect to {host}"),
+    )
+    .detail(detail)
+    .hint("check the host, the port and that the network lets this machine out")
+}
+
+fn unresolved(host: &str, detail: &str) -> Reason {
+    Reason::new(
+        Code::DestinationUnreachable,
+        format!("the name {host} can't be resolved"),
+    )
+    .detail(detail)
+    .hint("check the spelling of the host and the machine's DNS")
+}
+
+fn tls_reason(host: &str, detail: &str) -> Reason {
+    Reason::new(
+        Code::DestinationUnreachable,
+        format!("no trusted encrypted connection to {host}"),
+    )
+    .detail(detail)
+    .hint("the certificate must be valid for this host and issued by an authority that this machine trusts; add in-house authorities to the system's store")
+}
+
+/// The first cause of a kind, io errors looked into.
+fn cause<'a, T: std::error::Error + 'static>(
+    err: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a T> {
+    let mut next = Some(err);
+    while let Some(err) = next {
+        if let Some(found) = err.downcast_ref::<T>() {
+            return Some(found);
+        }
+        if let Some(inner) = err
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            && let Some(found) = cause::<T>(inner)
+        {
+            return Some(found);
+        }
+        next = err.source();
+    }
+    None
+}
+
+/// The innermost cause: the only part that says something.
+fn chain(err: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = err;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}

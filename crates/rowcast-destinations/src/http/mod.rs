@@ -1,0 +1,240 @@
+//! `http`: records to any HTTP service.
+//!
+//! `config` reads the settings, `request` turns a batch into the exact request, `client` sends it
+//! where the address policy permits, `answer` says what the answer means. Nothing here retries.
+
+pub mod address;
+mod answer;
+mod auth;
+mod body;
+pub mod client;
+mod config;
+mod curl;
+mod descriptor;
+mod line;
+mod request;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use reqwest::header::HeaderValue;
+use rowcast_core::record::Batch;
+use rowcast_core::{
+    BoxFuture, Capabilities, Check, Code, Destination, DestinationConfig, Fault, Outcome, Reason,
+};
+
+use self::address::AddressPolicy;
+use self::auth::Auth;
+use self::client::{Client, Lookup, SystemLookup};
+use self::config::Settings;
+use self::request::Prepared;
+use crate::settings::Problems;
+
+pub use self::descriptor::descriptor;
+
+/// Requests in flight together without `concurrency:`.
+const CONCURRENCY: usize = 8;
+/// How long an answer may take without `timeout:`.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a request without `batch.max_bytes`: what most services take.
+const BATCH_BYTES: usize = 1_000_000;
+
+pub(crate) fn build(
+    config: &DestinationConfig,
+    problems: &mut Problems,
+) -> Option<Arc<dyn Destination>> {
+    let built = Http::new(config, Arc::new(SystemLookup), problems)?;
+    Some(Arc::new(built))
+}
+
+/// One HTTP service, opened for one sync.
+pub struct Http {
+    settings: Settings,
+    client: Client,
+    capabilities: Capabilities,
+}
+
+impl Http {
+    /// A destination whose names are looked up by `lookup`.
+    pub fn new(
+        config: &DestinationConfig,
+        lookup: Arc<dyn Lookup>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let settings = Settings::parse(config, problems);
+        let policy = match AddressPolicy::new(&config.allow_addresses) {
+            Ok(policy) => policy,
+            Err(message) => {
+                problems.add(
+                    "allow_addresses",
+                    message,
+                    "list addresses and ranges such as 10.0.0.0/8 or 127.0.0.1",
+                );
+                return None;
+            }
+        };
+        let settings = settings.filter(|_| problems.is_empty())?;
+        let timeout = config.timeout.unwrap_or(TIMEOUT);
+        let secure = settings.root.scheme() == "https";
+        let client = match Client::new(policy, lookup, timeout, secure) {
+            Ok(client) => client,
+            Err(reason) => {
+                problems.push("settings.url", reason);
+                return None;
+            }
+        };
+        let capabilities = Capabilities {
+            operations: settings
+                .calls
+                .iter()
+                .map(|(operation, _)| *operation)
+                .collect(),
+            batch_records_max: settings.format.records_max(config.batch_records),
+            batch_bytes_max: config.batch_bytes.unwrap_or(BATCH_BYTES),
+            concurrency_max: config.concurrency.unwrap_or(CONCURRENCY).max(1),
+            rate: config.rate,
+            timeout,
+            exactly_once: false,
+            publishes: false,
+        };
+        Some(Self {
+            settings,
+            client,
+            capabilities,
+        })
+    }
+
+    async fn send(&self, prepared: &Prepared, batch: &Batch) -> Result<client::Answer, Fault> {
+        let mut request = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
+        for (name, value) in &prepared.headers {
+            request.headers_mut().insert(name.clone(), value.clone());
+        }
+        let body = prepared.body.clone().unwrap_or_default();
+        if let Auth::Hmac(key) = &self.settings.auth {
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            let id = batch.idempotency_key();
+            let signature = auth::sign(key, &id, now.as_secs(), &body);
+            let texts = [
+                ("webhook-id", id),
+                ("webhook-timestamp", now.as_secs().to_string()),
+                ("webhook-signature", signature),
+            ];
+            for (name, text) in texts {
+                let value = HeaderValue::from_str(&text).map_err(|_| {
+                    Fault::fatal(Reason::defect("a signature is not a header value"))
+                })?;
+                request.headers_mut().insert(name, value);
+            }
+        }
+        if prepared.body.is_some() {
+            *request.body_mut() = Some(body.into());
+        }
+        self.client.send(request, &self.settings.host).await
+    }
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http")
+            .field("host", &self.settings.host)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Destination for Http {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn check(&self) -> BoxFuture<'_, Vec<Check>> {
+        Box::pin(async {
+            let host = &self.settings.host;
+            let addresses = match self.client.resolve(&self.settings.root, host).await {
+                Ok(addresses) => addresses,
+                Err(fault) => {
+                    return vec![
+                        Check::failed("resolve", fault.reason().clone()),
+                        Check::skipped("connect", "the name must resolve first"),
+                    ];
+                }
+            };
+            let found: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            let resolved = Check::passed("resolve", found.join(", "));
+            let root = &self.settings.root;
+            match self.client.connect(root, addresses, host).await {
+                Ok(found) => vec![
+                    resolved,
+                    Check::passed("connect", found),
+                    Check::skipped("write", "not called: a webhook has no read-only request"),
+                ],
+                Err(reason) => vec![
+                    resolved,
+                    Check::failed("connect", reason),
+                    Check::skipped("write", "the connection must work first"),
+                ],
+            }
+        })
+    }
+
+    fn write<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>> {
+        Box::pin(async move {
+            if batch.records.is_empty() {
+                return Ok(Vec::new());
+            }
+            let Some(call) = self.settings.call(batch.operation) else {
+                return Err(Fault::fatal(Reason::defect(format!(
+                    "operation {} has no request",
+                    batch.operation
+                ))));
+            };
+            if batch.records.len() > self.capabilities.batch_records_max {
+                return Err(Fault::Split {
+                    reason: Reason::new(
+                        Code::RecordTooLarge,
+                        format!(
+                            "a request holds at most {} records",
+                            self.capabilities.batch_records_max
+                        ),
+                    ),
+                });
+            }
+            let preparation = self.settings.prepare(call, batch).map_err(Fault::fatal)?;
+            // Every record has an outcome before the first is known, so that none can be missed.
+            let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.records.len()];
+            for (position, reason) in preparation.failed {
+                outcomes[position] = Some(Outcome::Rejected(reason));
+            }
+            if let Some(prepared) = preparation.request {
+                let answer = self.send(&prepared, batch).await?;
+                let records: Vec<_> = prepared.held.iter().map(|i| &batch.records[*i]).collect();
+                let judged = self.settings.judge(call, batch, &records, &answer)?;
+                for (position, outcome) in prepared.held.iter().zip(judged) {
+                    outcomes[*position] = Some(outcome);
+                }
+            }
+            outcomes
+                .into_iter()
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| Fault::lost(Reason::defect("a record of a request got no outcome")))
+        })
+    }
+
+    fn render(&self, batch: &Batch) -> Vec<String> {
+        let Some(call) = self.settings.call(batch.operation) else {
+            return Vec::new();
+        };
+        match self.settings.prepare(call, batch) {
+            Ok(preparation) => preparation
+                .request
+                .iter()
+                .map(|request| self.settings.curl(request))
+                .chain(preparation.failed.iter().map(|(position, reason)| {
+                    format!("# not sent, {}: {reason}", batch.records[*position].key)
+                }))
+                .collect(),
+            Err(reason) => vec![format!("# can't be sent: {reason}")],
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! From a batch to the exact request: URL, headers, bytes.
+
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use rowcast_core::record::Batch;
+use rowcast_core::{Code, Reason};
+use url::Url;
+
+use super::auth::Auth;
+use super::body::{Format, Shape, join, scope};
+use super::config::{Call, Settings};
+
+/// A request before it is signed and sent.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    /// The URL as it may be shown.
+    pub(super) shown_url: String,
+    /// Secret values are marked sensitive.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Option<Vec<u8>>,
+    /// Positions in the batch of the records it holds.
+    pub(super) held: Vec<usize>,
+}
+
+/// A batch turned into at most one request.
+#[derive(Debug)]
+pub(super) struct Preparation {
+    /// `None` when no record could be prepared.
+    pub(super) request: Option<Prepared>,
+    /// Records that can't be sent, with their positions.
+    pub(super) failed: Vec<(usize, Reason)>,
+}
+
+impl Settings {
+    /// Prepares a batch. Records whose templates fail are set aside; the others are sent.
+    ///
+    /// # Errors
+    /// Why no record of the batch can be sent at all.
+    pub(super) fn prepare(&self, call: &Call, batch: &Batch) -> Result<Preparation, Reason> {
+        let mut failed = Vec::new();
+        let mut held = Vec::new();
+        let mut bodies = Vec::new();
+        for (position, record) in batch.records.iter().enumerate() {
+            match call.shape.text(record, batch, &self.format) {
+                Ok(body) => {
+                    held.push(position);
+                    bodies.push(body);
+                }
+                Err(reason) => failed.push((position, reason)),
+            }
+        }
+        if held.is_empty() {
+            return Ok(Preparation {
+                request: None,
+                failed,
+            });
+        }
+        let alone = match batch.records.as_slice() {
+            [record] => Some(record),
+            _ => None,
+        };
+        let scope = scope(alone, batch);
+        let (url, shown_url) = match self.url(call, &scope) {
+            Ok(urls) => urls,
+            Err(reason) if alone.is_some() => return Ok(one_failed(reason)),
+            Err(reason) => return Err(reason),
+        };
+        let mut headers = vec![(
+            HeaderName::from_static("idempotency-key"),
+            plain(&batch.idempotency_key())?,
+        )];
+        let body = if matches!(call.shape, Shape::None) {
+            None
+        } else {
+            headers.push((
+                CONTENT_TYPE,
+                HeaderValue::from_static(self.format.content_type()),
+            ));
+            Some(join(&self.format, &bodies).into_bytes())
+        };
+        for (name, line) in &call.headers {
+            let value = match line.text(&scope).and_then(|text| header_value(name, &text)) {
+                Ok(value) => value,
+                Err(reason) if alone.is_some() => return Ok(one_failed(reason)),
+                Err(reason) => return Err(reason),
+            };
+            put(&mut headers, name.clone(), value, line.is_secret());
+        }
+        if let Auth::Header(name, value) = &self.auth {
+            put(&mut headers, name.clone(), value.clone(), true);
+        }
+        Ok(Preparation {
+            request: Some(Prepared {
+                method: call.method.clone(),
+                url,
+                shown_url,
+                headers,
+                body,
+                held,
+            }),
+            failed,
+        })
+    }
+
+    /// The URL of a request, and how it may be shown.
+    fn url(&self, call: &Call, scope: &rowcast_core::Value) -> Result<(Url, String), Reason> {
+        let mut url = self.root.clone();
+        let mut shown = if self.secret_url {
+            "***".to_owned()
+        } else {
+            url.to_string()
+        };
+        if let Some(line) = &call.path {
+            let path = line.path(scope)?;
+            let base = self.root.as_str().trim_end_matches('/');
+            let whole = format!("{base}{path}");
+            let parsed = Url::parse(&whole).map_err(|_| unusable(&path))?;
+            // A value such as `..` or nothing at all would make the request mean another object,
+            // or all of them: what was written is what must be asked for.
+            let written = whole.split(['?', '#']).next().unwrap_or_default();
+            let stayed = parsed.origin() == self.root.origin()
+                && parsed.as_str().split(['?', '#']).next() == Some(written);
+            if !stayed || line.has_empty_segment(&path) {
+                return Err(unusable(&path));
+            }
+            url = parsed;
+            if !self.secret_url {
+                url.as_str().clone_into(&mut shown);
+            } else {
+                shown.push_str(&path);
+            }
+        }
+        if let Auth::Query(name, secret) = &self.auth {
+            url.query_pairs_mut().append_pair(name, secret.reveal());
+            let separator = if shown.contains('?') { '&' } else { '?' };
+            shown.push(separator);
+            shown.push_str(name);
+            shown.push_str("=***");
+        }
+        Ok((url, shown))
+    }
+}
+
+fn one_failed(reason: Reason) -> Preparation {
+    Preparation {
+        request: None,
+        failed: vec![(0, reason)],
+    }
+}
+
+fn unusable(path: &str) -> Reason {
+    Reason::new(
+        Code::ExpressionFailed,
+        "the record's values make no usable path",
+    )
+    .detail(format!("the path would be {path}"))
+    .hint("a value in a path can't be empty, . or ..")
+}
+
+fn put(
+    headers: &mut Vec<(HeaderName, HeaderValue)>,
+    name: HeaderName,
+    mut value: HeaderValue,
+    secret: bool,
+) {
+    value.set_sensitive(secret);
+    headers.retain(|(other, _)| *other != name);
+    headers.push((name, value));
+}
+
+fn plain(text: &str) -> Result<HeaderValue, Reason> {
+    HeaderValue::from_str(text)
+        .map_err(|_| Reason::defect("an idempotency key is not a header value"))
+}
+
+fn header_value(name: &HeaderName, text: &str) -> Result<HeaderValue, Reason> {
+    HeaderValue::from_str(text).map_err(|_| {
+        Reason::new(
+            Code::ExpressionFailed,
+            format!("the header {name} can't hold this record's value"),
+        )
+        .detail("it holds a line break or a control character")
+        .hint("clean the value in the template, for example with the filter urlencode")
+    })
+}
+
+impl Format {
+    /// The most records a request holds, given what the destination's `batch:` says.
+    pub(super) fn records_max(&self, batch: Option<usize>) -> usize {
+        if self.is_single() {
+            1
+        } else {
+            batch.unwrap_or(1).max(1)
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Checking a connector's settings against its own description, every problem at once.
+//!
+//! The descriptor is the one description: a setting that is not in it does not exist. Messages here
+//! may name settings but never show their values, because a value may be secret.
+
+use rowcast_core::descriptor::{Setting, SettingKind};
+use rowcast_core::settings::{parse_duration, parse_size};
+use rowcast_core::{Code, Reason, SettingValue};
+
+/// What is wrong with one setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingProblem {
+    /// Dotted path from the file's top: `settings.auth.bearer`, `request.upsert.put`.
+    pub path: String,
+    pub reason: Reason,
+}
+
+/// The problems found so far.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<SettingProblem>);
+
+impl Problems {
+    /// Notes a wrong setting and the way out.
+    pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>, hint: &str) {
+        let path = path.into();
+        let reason = Reason::new(Code::InvalidSetting, format!("{path}: {}", message.into()));
+        self.0.push(SettingProblem {
+            path,
+            reason: reason.hint(hint),
+        });
+    }
+
+    /// Notes a problem that has a reason of its own.
+    pub fn push(&mut self, path: impl Into<String>, reason: Reason) {
+        self.0.push(SettingProblem {
+            path: path.into(),
+            reason,
+        });
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, in the order they were found.
+    pub fn into_vec(self) -> Vec<SettingProblem> {
+        self.0
+    }
+
+    /// Checks a mapping against the settings it may have.
+    pub fn check_members(&mut self, settings: &[Setting], value: &SettingValue, path: &str) {
+        let members = match value {
+            SettingValue::Null => &[],
+            SettingValue::Map(members) => members.as_slice(),
+            _ => return self.wrong(path, "a mapping"),
+        };
+        for (name, value) in members {
+            let path = format!("{path}.{name}");
+            match settings.iter().find(|setting| setting.name == name) {
+                Some(setting) => self.check(&setting.kind, value, &path),
+                None => {
+                    let known: Vec<_> = settings.iter().map(|setting| setting.name).collect();
+                    self.add(
+                        path,
+                        "this setting does not exist",
+                        &format!("the settings here are {}", known.join(", ")),
+                    );
+                }
+            }
+        }
+        for setting in settings.iter().filter(|setting| setting.required) {
+            if !members.iter().any(|(name, _)| name == setting.name) {
+                let path = format!("{path}.{}", setting.name);
+                self.add(path, "this setting is required", setting.help);
+            }
+        }
+    }
+
+    fn check(&mut self, kind: &SettingKind, value: &SettingValue, path: &str) {
+        match kind {
+            SettingKind::Text | SettingKind::Secret => {
+                if value.as_secret().is_none() {
+                    self.wrong(path, "text");
+                }
+            }
+            SettingKind::Integer => {
+                if value.as_u64().is_none() {
+                    self.wrong(path, "a whole number");
+                }
+            }
+            SettingKind::Boolean => {
+                if value.as_bool().is_none() {
+                    self.wrong(path, "true or false");
+                }
+            }
+            SettingKind::Choice(words) => {
+                if !value.as_text().is_some_and(|text| words.contains(&text)) {
+                    self.wrong(path, &format!("one of {}", words.join(", ")));
+                }
+            }
+            SettingKind::Duration => {
+                if value.as_text().and_then(parse_duration).is_none() {
+                    self.wrong(path, "a duration such as 30s or 10m");
+                }
+            }
+            SettingKind::Size => {
+                if value.as_text().and_then(parse_size).is_none() {
+                    self.wrong(path, "a size such as 500KB or 1MB");
+                }
+            }
+            SettingKind::Group(members) => self.check_members(members, value, path),
+            SettingKind::OneOf(members) => {
+                self.check_members(members, value, path);
+                if matches!(value, SettingValue::Map(given) if given.len() != 1) {
+                    let names: Vec<_> = members.iter().map(|member| member.name).collect();
+                    self.wrong(path, &format!("exactly one of {}", names.join(", ")));
+                }
+            }
+            SettingKind::TextList => {
+                let texts = matches!(value, SettingValue::List(items)
+                    if items.iter().all(|item| item.as_text().is_some()));
+                if !texts {
+                    self.wrong(path, "a list of text");
+                }
+            }
+            SettingKind::Map(kind) => match value {
+                SettingValue::Map(members) => {
+                    for (name, value) in members {
+                        self.check(kind, value, &format!("{path}.{name}"));
+                    }
+                }
+                _ => self.wrong(path, "a mapping"),
+            },
+            SettingKind::Tree => {}
+            SettingKind::Either(kinds) => self.check_either(kinds, value, path),
+        }
+    }
+
+    /// The form whose shape fits says what is wrong; when none fits, all are named.
+    fn check_either(&mut self, kinds: &[SettingKind], value: &SettingValue, path: &str) {
+        let is_map = matches!(value, SettingValue::Map(_));
+        let mut first: Option<Problems> = None;
+        for kind in kinds {
+            let mut attempt = Problems::default();
+            attempt.check(kind, value, path);
+            if attempt.is_empty() {
+                return;
+            }
+            let structured = matches!(
+                kind,
+                SettingKind::Group(_) | SettingKind::OneOf(_) | SettingKind::Map(_)
+            );
+            if structured == is_map {
+                first.get_or_insert(attempt);
+            }
+        }
+        match first {
+            Some(attempt) => self.0.extend(attempt.0),
+            None => {
+                let forms: Vec<_> = kinds.iter().map(describe).collect();
+                self.wrong(path, &forms.join(", or "));
+            }
+        }
+    }
+
+    fn wrong(&mut self, path: &str, expected: &str) {
+        self.add(
+            path,
+            format!("expected {expected}"),
+            "see the connector's page",
+        );
+    }
+}
+
+/// A kind in words, for messages and the reference page.
+pub fn describe(kind: &SettingKind) -> String {
+    match kind {
+        SettingKind::Text => "text".into(),
+        SettingKind::Secret => "secret".into(),
+        SettingKind::Integer => "whole number".into(),
+        SettingKind::Boolean => "true or false".into(),
+        SettingKind::Choice(words) => words.join(" or "),
+        SettingKind::Duration => "duration".into(),
+        SettingKind::Size => "size".into(),
+        SettingKind::Group(_) => "mapping".into(),
+        SettingKind::OneOf(members) => {
+            let names: Vec<_> = members.iter().map(|member| member.name).collect();
+            format!("exactly one of {}", names.join(", "))
+        }
+        SettingKind::TextList => "list of text".into(),
+        SettingKind::Map(kind) => format!("names to {}", describe(kind)),
+        SettingKind::Tree => "tree with templates".into(),
+        SettingKind::Either(kinds) => {
+            let forms: Vec<_> = kinds.iter().map(describe).collect();
+            forms.join(" or ")
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use rowcast_core::{DestinationConfig, Mode};
+
+    use super::*;
+
+    /// A configuration as a sync of the model `customers` would hand it over.
+    pub(crate) fn config(settings: SettingValue) -> DestinationConfig {
+        DestinationConfig {
+            name: "hook".into(),
+            settings,
+            object: "".into(),
+            mode: Mode::Upsert,
+            match_fields: vec!["id".into()],
+            key_columns: vec!["id".into()],
+            request: SettingValue::Null,
+            batch_records: None,
+            batch_bytes: None,
+            concurrency: None,
+            rate: None,
+            timeout: None,
+            allow_addresses: Vec::new(),
+            project_dir: ".".into(),
+        }
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_and_no_value_is_shown() {
+        let settings = [
+            Setting::required("url", SettingKind::Text, "where to"),
+            Setting::optional("format", SettingKind::Choice(&["a", "b"]), ""),
+        ];
+        let value = SettingValue::Map(vec![
+            ("format".into(), SettingValue::Text("hunter2".into())),
+            ("urll".into(), SettingValue::Text("hunter2".into())),
+        ]);
+        let mut problems = Problems::default();
+        problems.check_members(&settings, &value, "settings");
+        let problems = problems.into_vec();
+        let paths: Vec<_> = problems.iter().map(|p| p.path.as_str()).collect();
+        assert_eq!(paths, ["settings.format", "settings.urll", "settings.url"]);
+        assert!(!format!("{problems:?}").contains("hunter2"));
+    }
+}
