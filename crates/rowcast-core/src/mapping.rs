@@ -3,6 +3,12 @@
 //! Pure: the same row and the same run context give the same bytes. A row that can't be mapped is
 //! *invalid*, never a panic and never the end of the run.
 
+mod carried;
+pub mod decimal;
+mod filters;
+mod scan;
+pub mod template;
+
 use std::collections::BTreeMap;
 
 use crate::fault::Reason;
