@@ -5,6 +5,7 @@
 
 mod certificate;
 mod config;
+mod deadline;
 mod password;
 mod reason;
 mod socket;
