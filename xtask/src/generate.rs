@@ -20,6 +20,9 @@ use crate::workspace;
 /// Where generated pages live. Nothing in this folder is written by hand.
 const FOLDER: &str = "docs/src/reference/";
 
+/// A page by hand that shows the first table of a generated one.
+const SHOWS_TABLE: (&str, &str) = ("docs/src/concepts/modes.md", "docs/src/reference/modes.md");
+
 /// Whether to write the pages or to compare them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Do {
@@ -84,9 +87,16 @@ fn wanted(tree: &Tree) -> Result<BTreeMap<String, String>, String> {
             wanted.insert(format!("{FOLDER}{name}"), text);
         }
     }
+    let (page, of) = SHOWS_TABLE;
+    if let Some(from) = wanted.get(of) {
+        let text = pages::with_table_of(tree.get(page).unwrap_or_default(), from)
+            .ok_or_else(|| format!("{page} has no place for a table, or {of} has no table"))?;
+        wanted.insert(page.to_owned(), text);
+    }
     wanted.insert(format!("{FOLDER}rules.md"), rules::page(tree));
     let reference: Vec<(String, String)> = wanted
         .iter()
+        .filter(|(path, _)| path.starts_with(FOLDER))
         .map(|(path, text)| {
             let path = path.trim_start_matches("docs/src/").to_owned();
             (path, pages::title(text).to_owned())

@@ -98,6 +98,25 @@ pub(crate) fn summary(tree: &Tree, reference: &[(String, String)]) -> String {
     summary
 }
 
+/// A page in which the lines between `<!-- begin generated: … -->` and `<!-- end generated -->`
+/// are replaced by the first table of `from`. `None` when either lacks its part.
+pub(crate) fn with_table_of(page: &str, from: &str) -> Option<String> {
+    let (before, rest) = page.split_once("<!-- begin generated: ")?;
+    let (origin, rest) = rest.split_once(" -->\n")?;
+    let (_, after) = rest.split_once("<!-- end generated -->")?;
+    let table: Vec<&str> = from
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    (!table.is_empty()).then(|| {
+        format!(
+            "{before}<!-- begin generated: {origin} -->\n{}\n<!-- end generated -->{after}",
+            table.join("\n")
+        )
+    })
+}
+
 /// Pages that the table of contents leaves out.
 pub(super) fn check_summary(tree: &Tree) -> Vec<String> {
     let summary = tree.get(SUMMARY).unwrap_or_default();
@@ -245,6 +264,20 @@ mod tests {
             problems,
             ["docs/src/a.md:1: the link to c.md leads nowhere"]
         );
+    }
+
+    #[test]
+    fn a_generated_table_replaces_the_one_in_the_page() {
+        let page = "A\n<!-- begin generated: x -->\nold\n<!-- end generated -->\nB\n";
+        let from = "# X\n\n| a |\n|---|\n| 1 |\n\n| b |\n";
+        assert_eq!(
+            with_table_of(page, from).as_deref(),
+            Some(
+                "A\n<!-- begin generated: x -->\n| a |\n|---|\n| 1 |\n<!-- end generated -->\nB\n"
+            )
+        );
+        assert_eq!(with_table_of("no marks", from), None);
+        assert_eq!(with_table_of(page, "no table"), None);
     }
 
     #[test]
