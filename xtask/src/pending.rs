@@ -12,6 +12,7 @@ pub(crate) const PENDING: &[(&str, &str)] = &[
     ("links", "docs/src/getting-started.md"),
     ("rules", "rule "),
     ("source", "crates/rowcast/src/main.rs"),
+    ("source", "crates/rowcast-core/src/mapping/template"),
     ("summary", "docs/src/errors/"),
     ("summary", "docs/src/reference/"),
 ];

@@ -49,7 +49,11 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "rustls",
-        &["rowcast-postgres", "rowcast-testkit"],
+        &[
+            "rowcast-postgres",
+            "rowcast-destinations",
+            "rowcast-testkit",
+        ],
         "TLS is set up where connections are made",
     ),
     (
