@@ -3,6 +3,7 @@
 //! To add a layer, add a line to `LAYERS`. A test file that is in no layer fails the run before it
 //! starts, so that nothing is forgotten quietly.
 
+use std::path::Path;
 use std::time::Instant;
 
 use crate::process::{cargo, cargo_command, pass_on};
@@ -187,7 +188,7 @@ pub(crate) fn run(names: &[&str]) -> Outcome {
         "what the tests need",
         "a PostgreSQL server to start and stop",
     );
-    postgres::ensure()?;
+    let servers = postgres::ensure()?;
     heading(
         "build",
         "all tests and programs, once, with one feature set",
@@ -206,7 +207,7 @@ pub(crate) fn run(names: &[&str]) -> Outcome {
     let mut failed = Vec::new();
     for layer in &layers {
         heading(layer.name, layer.proves);
-        let count = run_layer(layer, &targets)?;
+        let count = run_layer(layer, &targets, &servers)?;
         match count {
             Some(count) => passed += count,
             None => failed.push(layer.name),
@@ -262,7 +263,7 @@ fn chosen(names: &[&str], targets: &[Target]) -> Result<Vec<&'static Layer>, Str
 }
 
 /// The number of tests that passed; `None` when some failed.
-fn run_layer(layer: &Layer, targets: &[Target]) -> Result<Option<u64>, String> {
+fn run_layer(layer: &Layer, targets: &[Target], servers: &Path) -> Result<Option<u64>, String> {
     // Always the whole workspace: narrowing by package would choose other features and rebuild.
     let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
     match &layer.members {
@@ -274,6 +275,8 @@ fn run_layer(layer: &Layer, targets: &[Target]) -> Result<Option<u64>, String> {
         }
     }
     let mut command = cargo_command(&arguments);
+    // The tests use the very programs that were found here.
+    command.env("PGBIN", servers);
     if layer.needs == Needs::Release {
         cargo(&["build", "--release", "--package", "rowcast"])?;
         command.env(

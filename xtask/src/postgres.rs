@@ -50,14 +50,14 @@ fn find() -> Option<PathBuf> {
     })
 }
 
-/// Makes sure the server programs are there.
+/// Makes sure the server programs are there, and returns their folder.
 ///
 /// # Errors
 /// They are not and could not be installed; the message names what to install.
-pub(crate) fn ensure() -> Result<(), String> {
+pub(crate) fn ensure() -> Result<PathBuf, String> {
     if let Some(folder) = find() {
         say(&format!("PostgreSQL server programs: {}", folder.display()));
-        return Ok(());
+        return Ok(folder);
     }
     if !process::exists("apt-get") {
         return Err(missing("they can't be installed from here"));
@@ -80,10 +80,7 @@ pub(crate) fn ensure() -> Result<(), String> {
         apt(root, &["update"])?;
         apt(root, &install).map_err(|error| missing(&error))?;
     }
-    match find() {
-        Some(_) => Ok(()),
-        None => Err(missing("the package `postgresql` did not bring them")),
-    }
+    find().ok_or_else(|| missing("the package `postgresql` did not bring them"))
 }
 
 fn missing(why: &str) -> String {

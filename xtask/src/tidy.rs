@@ -23,6 +23,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("errors", pages::check_errors),
     ("summary", pages::check_summary),
     ("links", pages::check_links),
+    ("map", pages::check_map),
     ("decisions", pages::check_decisions),
     ("rules", rules::check),
 ];
@@ -137,6 +138,11 @@ mod tests {
     #[test]
     fn every_link_leads_somewhere() {
         assert_tidy("links");
+    }
+
+    #[test]
+    fn every_crate_is_on_the_map() {
+        assert_tidy("map");
     }
 
     #[test]

@@ -183,6 +183,19 @@ fn resolve(from: &str, to: &str) -> String {
     parts.join("/")
 }
 
+/// Crates that the map of the code leaves out.
+pub(super) fn check_map(tree: &Tree) -> Vec<String> {
+    let map = tree.get("ARCHITECTURE.md").unwrap_or_default();
+    tree.files()
+        .filter_map(|(path, _)| {
+            let name = path.strip_prefix("crates/")?.strip_suffix("/Cargo.toml")?;
+            (!map.contains(&format!("| `{name}` |"))).then(|| {
+                format!("ARCHITECTURE.md says nothing of the crate {name} in its code map")
+            })
+        })
+        .collect()
+}
+
 /// Decision records are numbered without gaps and have their four parts.
 pub(super) fn check_decisions(tree: &Tree) -> Vec<String> {
     let mut problems = Vec::new();
@@ -295,6 +308,16 @@ mod tests {
             new,
             "made twice, it stays the same"
         );
+    }
+
+    #[test]
+    fn a_crate_outside_the_map_is_found() {
+        let tree = Tree::of(&[
+            ("ARCHITECTURE.md", "| `rowcast-core` | words |\n"),
+            ("crates/rowcast-core/Cargo.toml", ""),
+            ("crates/rowcast-new/Cargo.toml", ""),
+        ]);
+        assert_eq!(check_map(&tree).len(), 1);
     }
 
     #[test]
