@@ -196,8 +196,8 @@ pub trait ChangeReader: Send {
     /// At most `max` more changes; empty at the end.
     fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Change>, Reason>>;
 
-    /// Starts again at the first change. Asked for once, and only for syncs whose state keeps
-    /// match values: all their deletes, those of changed identities included, come before the
+    /// Starts again at the first change; also asked before the first read, to learn whether it can.
+    /// Only for syncs whose state keeps match values: all their deletes, those of changed identities included, come before the
     /// first upsert (semantics 12), and two passes over the spool keep memory bounded. `false`
     /// when it can't: then a changed identity is deleted in this run and sent by the next.
     fn rewind(&mut self) -> BoxFuture<'_, Result<bool, Reason>> {

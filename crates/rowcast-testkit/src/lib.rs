@@ -1,3 +1,4 @@
 //! Test parts: throwaway PostgreSQL clusters, emulators, in-memory ledgers. A dev-dependency only.
 
+pub mod memory;
 pub mod postgres;

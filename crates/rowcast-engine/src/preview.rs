@@ -1,0 +1,216 @@
+//! `plan` and `--dry-run`: the same diff, guards, mapping and batching, without a lease, a request
+//! or a write.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rowcast_core::ledger::DiffCounts;
+use rowcast_core::record::Batch;
+use rowcast_core::{
+    Capabilities, Change, Kind, Operation, Reason, Record, RunContext, RunReport, RunStatus,
+};
+
+use crate::observe::Phase;
+use crate::prepare::{Outgoing, Pass, Prepared};
+use crate::report::Tally;
+use crate::run::{RunInput, guards, preparer, stale};
+
+/// Changes read at a time.
+const READ_CHANGES: usize = 500;
+
+/// Sample records shown by default for each kind of change.
+const SAMPLES_PER_KIND: usize = 10;
+
+/// How long a request is assumed to take when its rate is not limited.
+const REQUEST_ASSUMED: Duration = Duration::from_millis(100);
+
+/// A mapped record with the change it comes from.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    pub change: Change,
+    pub record: Record,
+}
+
+/// What a run would do.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// As if everything to send were left to the next run: `pending` is what would be sent.
+    pub report: RunReport,
+    pub counts: DiffCounts,
+    /// Changes by kind and what becomes of them; `None` is skip.
+    pub operations: Vec<(Kind, Option<Operation>, u64)>,
+    pub samples: Vec<Sample>,
+    /// The first request of each operation, as text.
+    pub requests: Vec<String>,
+    /// Requests needed, if nothing is retried or split.
+    pub calls: u64,
+    /// How long they take: by the rate limit, or at 100 ms each.
+    pub time: Duration,
+    /// What `plan --out` seals.
+    pub digest: u128,
+}
+
+/// One operation's batches, counted as delivery would make them.
+#[derive(Default)]
+struct Batches {
+    first: Vec<Record>,
+    full: bool,
+    records: usize,
+    bytes: usize,
+    calls: u64,
+}
+
+impl Batches {
+    fn add(&mut self, outgoing: Outgoing, capabilities: &Capabilities) {
+        let bytes = outgoing.note.bytes;
+        if self.records >= capabilities.batch_records_max.max(1)
+            || (self.records > 0 && self.bytes + bytes > capabilities.batch_bytes_max)
+        {
+            self.full = true;
+            self.records = 0;
+            self.bytes = 0;
+        }
+        if self.records == 0 {
+            self.calls += 1;
+        }
+        self.records += 1;
+        self.bytes += bytes;
+        if !self.full {
+            self.first.push(outgoing.record);
+        }
+    }
+}
+
+/// Looks at what a run would do.
+///
+/// # Errors
+/// The changes could not be read.
+pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
+    let began = input.clock.now();
+    let started_at = input.clock.now_us();
+    let mut report = RunReport::new(input.plan.name.clone(), 0, started_at);
+    let mut request = input.options.diff.clone();
+    request.dry_run = true;
+    input.observer.phase(Phase::Diff);
+    let mut changes = input.ledger.changes(None, &request).await?;
+    input.observer.diffed(&changes.counts);
+    report.counts = changes.counts;
+    report.notes.clone_from(&changes.notes);
+
+    input.observer.phase(Phase::Guard);
+    let (held, _) = guards(input, &changes);
+    let context = Arc::new(RunContext {
+        sync: input.plan.name.clone(),
+        sync_id: String::new(),
+        run: 0,
+        epoch: 0,
+        generation: 0,
+        object: input.plan.object.clone(),
+        key_columns: input.plan.key_columns.clone(),
+        started_at,
+    });
+    let preparer = preparer(input, context.clone());
+    let capabilities = input.destination.capabilities();
+    let passes: &[Pass] = if input.plan.tracks_match {
+        &[Pass::Deletes, Pass::Rest]
+    } else {
+        &[Pass::Single]
+    };
+    let mut tally = Tally::default();
+    let mut operations = BTreeMap::<(u8, Option<Operation>), (Kind, u64)>::new();
+    let mut batches = BTreeMap::<Operation, Batches>::new();
+    let mut samples = Vec::new();
+    let mut sampled = [0; 3];
+    loop {
+        let some = changes.changes.next(READ_CHANGES).await?;
+        if some.is_empty() {
+            break;
+        }
+        for change in some {
+            for pass in passes {
+                let rank = match change.kind {
+                    Kind::Added => 0,
+                    Kind::Updated => 1,
+                    Kind::Removed => 2_u8,
+                };
+                let becomes = match preparer.prepare(&change, *pass) {
+                    Prepared::Ignore => continue,
+                    Prepared::NullKey(reason) => {
+                        tally.reason(&reason);
+                        continue;
+                    }
+                    Prepared::Settle(settled) => {
+                        tally.count(&settled);
+                        None
+                    }
+                    Prepared::Send(outgoing) => {
+                        let operation = outgoing.record.operation;
+                        if sampled[usize::from(rank)] < SAMPLES_PER_KIND {
+                            sampled[usize::from(rank)] += 1;
+                            samples.push(Sample {
+                                change: change.clone(),
+                                record: outgoing.record.clone(),
+                            });
+                        }
+                        batches
+                            .entry(operation)
+                            .or_default()
+                            .add(*outgoing, capabilities);
+                        Some(operation)
+                    }
+                };
+                let entry = operations.entry((rank, becomes));
+                entry.or_insert((change.kind, 0)).1 += 1;
+            }
+        }
+    }
+    let requests = batches
+        .iter()
+        .flat_map(|(operation, batches)| {
+            input.destination.render(&Batch {
+                intent: 0,
+                operation: *operation,
+                records: batches.first.clone(),
+                context: context.clone(),
+            })
+        })
+        .collect();
+    let calls = batches.values().map(|batches| batches.calls).sum();
+    tally.fill(&mut report, false);
+    report.failure = match stale(&input.options, &changes) {
+        Some(reason) => Some(reason),
+        None => held.first().map(|held| held.reason.clone()),
+    };
+    report.guards = held;
+    report.status = match report.failure {
+        Some(_) => RunStatus::Held,
+        None if report.invalid + report.counts.invalid_keys > 0 => RunStatus::Partial,
+        None => RunStatus::Succeeded,
+    };
+    report.balance()?;
+    let spent = input.clock.now().saturating_duration_since(began);
+    report.duration_us = spent.as_micros() as u64;
+    Ok(Preview {
+        counts: report.counts,
+        digest: report.counts.digest,
+        operations: operations
+            .into_iter()
+            .map(|((_, becomes), (kind, count))| (kind, becomes, count))
+            .collect(),
+        time: time(calls, capabilities),
+        samples,
+        requests,
+        calls,
+        report,
+    })
+}
+
+fn time(calls: u64, capabilities: &Capabilities) -> Duration {
+    let parallel = capabilities.concurrency_max.max(1) as f64;
+    let alone = REQUEST_ASSUMED.as_secs_f64() * calls as f64 / parallel;
+    let limited = capabilities.rate.map_or(0.0, |rate| {
+        rate.per.as_secs_f64() * calls as f64 / f64::from(rate.requests.max(1))
+    });
+    Duration::from_secs_f64(alone.max(limited))
+}

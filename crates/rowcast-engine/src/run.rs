@@ -1,0 +1,493 @@
+//! One run of one sync: the seven steps, readable top to bottom.
+//!
+//! open → recover → diff → guard → deliver (map, batch, send, acknowledge) → publish → report.
+//! State says what was acknowledged, never what was attempted.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rowcast_core::destination::Committed;
+use rowcast_core::guard::{self, Held};
+use rowcast_core::ledger::{ChangeSet, DiffRequest, OpenRequest};
+use rowcast_core::value::Name;
+use rowcast_core::{
+    BoxFuture, Code, Destination, Fault, Kind, Lease, Ledger, Mapper, Reason, RunContext,
+    RunReport, RunStatus, SyncPlan, killpoint,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::wait_before_retry;
+use crate::clock::{Clock, SystemClock};
+use crate::deliver::{Delivery, GRACE_LEDGER, Parts, Stop, lease_lost};
+use crate::lease::Renewal;
+use crate::limit::Limiter;
+use crate::observe::{Observer, Phase, Quiet};
+use crate::prepare::Preparer;
+use crate::preview::preview;
+use crate::report::{Tally, total};
+use crate::supply::Supply;
+
+/// What a run works with.
+#[derive(Clone)]
+pub struct RunInput {
+    pub ledger: Arc<dyn Ledger>,
+    pub destination: Arc<dyn Destination>,
+    pub mapper: Arc<dyn Mapper>,
+    pub plan: SyncPlan,
+    /// Names of the identity's fields at the destination: the `match_on` fields in the order of
+    /// the match values that state keeps; without such, as many as the primary key has columns and
+    /// in their order. Empty: the primary key's columns.
+    pub match_fields: Vec<Name>,
+    pub options: RunOptions,
+    pub clock: Arc<dyn Clock>,
+    pub cancel: CancellationToken,
+    pub observer: Arc<dyn Observer>,
+    /// Shared by all runs of one destination.
+    pub limiter: Arc<Limiter>,
+}
+
+impl RunInput {
+    /// A run with the machine's clock, a limiter of its own and nobody watching.
+    pub fn new(
+        ledger: Arc<dyn Ledger>,
+        destination: Arc<dyn Destination>,
+        mapper: Arc<dyn Mapper>,
+        plan: SyncPlan,
+    ) -> Self {
+        let limiter = Arc::new(Limiter::new(destination.capabilities().rate));
+        Self {
+            ledger,
+            destination,
+            mapper,
+            plan,
+            match_fields: Vec::new(),
+            options: RunOptions::default(),
+            clock: Arc::new(SystemClock),
+            cancel: CancellationToken::new(),
+            observer: Arc::new(Quiet),
+            limiter,
+        }
+    }
+}
+
+/// How to run.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// `request_timeout` is set by the engine.
+    pub open: OpenRequest,
+    pub diff: DiffRequest,
+    /// The digest of a sealed plan: the change set must be exactly that one (semantics 28).
+    pub sealed: Option<u128>,
+    /// Map everything, send nothing, write nothing, take no lease.
+    pub dry_run: bool,
+}
+
+/// Runs a sync. A run that has its lease always ends with a report, a failed one with its
+/// `failure` set.
+///
+/// # Errors
+/// The lease could not be had (or, in a dry run, the changes could not be read).
+pub async fn run(mut input: RunInput) -> Result<RunReport, Reason> {
+    if input.options.dry_run {
+        return Ok(preview(&input).await?.report);
+    }
+    let began = input.clock.now();
+    let started_at = input.clock.now_us();
+    input.options.open.request_timeout = input.destination.capabilities().timeout;
+    input.observer.phase(Phase::Open);
+    let opened = tokio::select! {
+        opened = input.ledger.open(&input.options.open) => opened?,
+        () = input.cancel.cancelled() => return Err(cancelled()),
+    };
+    killpoint::reach("run-opened");
+    let lease = opened.lease;
+    let context = Arc::new(RunContext {
+        sync: input.plan.name.clone(),
+        sync_id: lease.sync_id.clone(),
+        run: lease.run,
+        epoch: lease.epoch,
+        generation: lease.generation,
+        object: input.plan.object.clone(),
+        key_columns: input.plan.key_columns.clone(),
+        started_at,
+    });
+    let renewal = Renewal::start(input.ledger.clone(), lease.clone(), input.clock.clone());
+    let mut run = Running {
+        report: RunReport::new(input.plan.name.clone(), lease.run, started_at),
+        complete: false,
+        tally: Tally::default(),
+        cancelled_at: None,
+        phase: (Phase::Open, began),
+        renewal: Some(renewal),
+        input,
+        lease,
+        context,
+        began,
+    };
+    if let Err(stop) = run.steps().await {
+        run.stopped(stop);
+    }
+    Ok(run.finish().await)
+}
+
+/// A run that has its lease.
+struct Running {
+    input: RunInput,
+    lease: Arc<Lease>,
+    context: Arc<RunContext>,
+    renewal: Option<Renewal>,
+    report: RunReport,
+    tally: Tally,
+    /// Every change was decided about.
+    complete: bool,
+    cancelled_at: Option<Instant>,
+    began: Instant,
+    phase: (Phase, Instant),
+}
+
+impl Running {
+    /// The steps between the lease and the report. `Err`: why the run ended early.
+    async fn steps(&mut self) -> Result<(), Stop> {
+        let committed = self.open_destination().await?;
+        self.recover(&committed).await?;
+        killpoint::reach("run-recovered");
+
+        self.enter(Phase::Diff);
+        let changes = self.diff().await?;
+        killpoint::reach("run-diffed");
+
+        self.enter(Phase::Guard);
+        if self.is_held(&changes) {
+            return Ok(());
+        }
+        killpoint::reach("run-guarded");
+
+        self.enter(Phase::Deliver);
+        let mut delivery = self.delivery(changes)?;
+        delivery.deliver().await;
+        self.enter(Phase::Publish);
+        delivery.publish().await;
+
+        self.complete = delivery.is_complete();
+        if delivery.budget_spent() {
+            let limit = self.input.plan.records_max.unwrap_or_default();
+            self.note(format!(
+                "stopped after {limit} records (`run.max_records`); the next run goes on"
+            ));
+        }
+        let (acks, stop, renewal) = delivery.into_parts();
+        self.tally = acks.tally;
+        self.renewal = Some(renewal);
+        stop.map_or(Ok(()), Err)
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        let now = self.input.clock.now();
+        let (before, since) = std::mem::replace(&mut self.phase, (phase, now));
+        let spent = now.saturating_duration_since(since).as_micros() as u64;
+        self.report.phases.push((before.as_str(), spent));
+        self.input.observer.phase(phase);
+    }
+
+    fn note(&mut self, note: String) {
+        self.report.notes.push(note);
+    }
+
+    /// An exactly-once destination raises the epoch on its side here and tells what it holds.
+    async fn open_destination(&mut self) -> Result<Vec<Committed>, Stop> {
+        let backoff = self.input.plan.backoff;
+        let mut failures = 0;
+        loop {
+            let destination = self.input.destination.clone();
+            let context = self.context.clone();
+            let timeout = destination.capabilities().timeout;
+            let late = self.input.clock.sleep(timeout);
+            let opened = self
+                .unless_stopped(Box::pin(async move {
+                    tokio::select! {
+                        opened = destination.open(&context) => opened,
+                        () = late => Err(Fault::lost(Reason::new(
+                            Code::DestinationUnreachable,
+                            format!("the destination could not be opened within {timeout:?}"),
+                        ))),
+                    }
+                }))
+                .await?;
+            match opened {
+                Ok(committed) => return Ok(committed),
+                Err(Fault::Transient { after, reason, .. }) => {
+                    failures += 1;
+                    if failures >= backoff.attempts {
+                        return Err(Stop::Failed(reason));
+                    }
+                    let wait = wait_before_retry(&backoff, failures, after, self.lease.run as u64);
+                    let sleep = self.input.clock.sleep(wait);
+                    self.unless_stopped(sleep).await?;
+                }
+                Err(Fault::Split { reason } | Fault::Fatal { reason, .. }) => {
+                    return Err(Stop::Failed(reason));
+                }
+            }
+        }
+    }
+
+    async fn recover(&mut self, committed: &[Committed]) -> Result<(), Stop> {
+        let (ledger, lease) = (self.input.ledger.clone(), self.lease.clone());
+        self.unless_stopped(Box::pin(
+            async move { ledger.recover(&lease, committed).await },
+        ))
+        .await?
+        .map_err(stop_for)
+    }
+
+    async fn diff(&mut self) -> Result<ChangeSet, Stop> {
+        let (ledger, lease) = (self.input.ledger.clone(), self.lease.clone());
+        let request = self.input.options.diff.clone();
+        let changes = self
+            .unless_stopped(Box::pin(async move {
+                ledger.changes(Some(&lease), &request).await
+            }))
+            .await?
+            .map_err(stop_for)?;
+        self.report.counts = changes.counts;
+        self.report.notes.extend(changes.notes.iter().cloned());
+        self.input.observer.diffed(&changes.counts);
+        Ok(changes)
+    }
+
+    /// Judges the change set before the first request (semantics 20 and 28).
+    fn is_held(&mut self, changes: &ChangeSet) -> bool {
+        let (held, overridden) = guards(&self.input, changes);
+        for held in overridden {
+            let guard = held.guard.as_str();
+            self.note(format!("guard `{guard}` was overridden: {}", held.reason));
+        }
+        self.report.failure = match stale(&self.input.options, changes) {
+            Some(reason) => Some(reason),
+            None => held.first().map(|held| held.reason.clone()),
+        };
+        self.report.guards = held;
+        if self.report.failure.is_some() {
+            self.report.status = RunStatus::Held;
+        }
+        self.report.status == RunStatus::Held
+    }
+
+    fn delivery(&mut self, changes: ChangeSet) -> Result<Delivery, Stop> {
+        let Some(renewal) = self.renewal.take() else {
+            return Err(Stop::Failed(Reason::defect("a run delivered twice")));
+        };
+        let input = &self.input;
+        let parts = Parts {
+            ledger: input.ledger.clone(),
+            lease: self.lease.clone(),
+            destination: input.destination.clone(),
+            clock: input.clock.clone(),
+            cancel: input.cancel.clone(),
+            observer: input.observer.clone(),
+            limiter: input.limiter.clone(),
+        };
+        let capabilities = input.destination.capabilities();
+        let preparer = preparer(input, self.context.clone());
+        let total = total(&changes.counts) - changes.counts.beyond_limit;
+        let supply = Supply::new(preparer, changes.changes, capabilities);
+        let ends_at = input.plan.duration_max.map(|max| self.began + max);
+        Ok(Delivery::new(parts, renewal, supply, total, ends_at))
+    }
+
+    /// Waits for something that is not delivery, unless the run is cancelled or its lease lost.
+    async fn unless_stopped<T>(&mut self, future: BoxFuture<'_, T>) -> Result<T, Stop> {
+        let mut future = future;
+        loop {
+            if self.lease.is_lost() || self.lease.deadline() <= self.input.clock.now() {
+                return Err(Stop::LeaseLost(lease_lost()));
+            }
+            let Some(renewal) = &mut self.renewal else {
+                return Ok(future.await);
+            };
+            tokio::select! {
+                done = &mut future => return Ok(done),
+                () = self.input.cancel.cancelled() => return Err(Stop::Cancelled),
+                () = renewal.changed() => {}
+            }
+        }
+    }
+
+    fn stopped(&mut self, stop: Stop) {
+        let limit = self.input.plan.duration_max;
+        match stop {
+            Stop::Cancelled => {
+                self.cancelled_at = Some(self.input.clock.now());
+                self.report.status = RunStatus::Cancelled;
+                self.report.failure = Some(cancelled());
+            }
+            Stop::Failed(reason) | Stop::LeaseLost(reason) => {
+                self.report.status = RunStatus::Failed;
+                self.report.failure = Some(reason);
+            }
+            Stop::TimeSpent => self.note(format!(
+                "stopped after {:?} (`run.max_duration`); the next run goes on",
+                limit.unwrap_or_default()
+            )),
+        }
+    }
+
+    /// Adds up, judges the whole, and gives the lease back.
+    async fn finish(mut self) -> RunReport {
+        self.enter(Phase::Finish);
+        self.tally.fill(&mut self.report, self.complete);
+        if self.report.unknown > 0 {
+            let unknown = self.report.unknown;
+            self.note(format!(
+                "{unknown} records were sent without a known outcome; the next run sends them again"
+            ));
+        }
+        if self.report.status == RunStatus::Running {
+            judge(&mut self.report);
+        }
+        if let Err(defect) = self.report.balance() {
+            self.report.status = RunStatus::Failed;
+            self.report.failure = Some(defect);
+        }
+        let now = self.input.clock.now();
+        let spent = now.saturating_duration_since(self.began);
+        self.report.duration_us = spent.as_micros() as u64;
+        killpoint::reach("run-before-finish");
+        if !self.lease.is_lost() {
+            let finished = tokio::select! {
+                finished = self.input.ledger.finish(&self.lease, &self.report) => finished,
+                () = self.patience() => Err(Reason::new(
+                    Code::RunFailed,
+                    "the report could not be written in time",
+                )),
+            };
+            if let Err(reason) = finished
+                && self.report.failure.is_none()
+            {
+                self.report.status = RunStatus::Failed;
+                self.report.failure = Some(reason);
+            }
+        }
+        killpoint::reach("run-finished");
+        self.report
+    }
+
+    /// After a cancel the whole exit is bounded.
+    fn patience(&self) -> BoxFuture<'static, ()> {
+        match self.cancelled_at {
+            Some(_) => self
+                .input
+                .clock
+                .sleep(Duration::from_millis(9_900).saturating_sub(GRACE_LEDGER)),
+            None => Box::pin(std::future::pending()),
+        }
+    }
+}
+
+/// The status of a run that came to its end.
+fn judge(report: &mut RunReport) {
+    let refused = report.rejected + report.invalid + report.counts.invalid_keys;
+    report.status = if refused > 0 {
+        RunStatus::Partial
+    } else {
+        RunStatus::Succeeded
+    };
+    if report.rejected > 0 && report.delivered == 0 && report.skipped == 0 {
+        report.status = RunStatus::Failed;
+        let most = report.reasons.iter().max_by_key(|(_, count)| **count);
+        let reason = Reason::new(
+            Code::EverythingRejected,
+            format!("all {} records were rejected", report.rejected),
+        );
+        report.failure = Some(
+            match most {
+                Some(((code, message), _)) => reason.detail(format!("{message} ({code})")),
+                None => reason,
+            }
+            .hint("see `rowcast rejects` for the destination's words on each"),
+        );
+    }
+}
+
+fn cancelled() -> Reason {
+    Reason::new(Code::Cancelled, "the run was cancelled")
+        .hint("nothing is lost: what was not acknowledged is sent by the next run")
+}
+
+fn stop_for(reason: Reason) -> Stop {
+    if reason.code == Code::LeaseLost {
+        Stop::LeaseLost(reason)
+    } else {
+        Stop::Failed(reason)
+    }
+}
+
+pub(crate) fn preparer(input: &RunInput, context: Arc<RunContext>) -> Preparer {
+    Preparer {
+        plan: input.plan.clone(),
+        mapper: input.mapper.clone(),
+        match_fields: if input.match_fields.is_empty() {
+            input.plan.key_columns.clone()
+        } else {
+            input.match_fields.clone()
+        },
+        bytes_max: input.destination.capabilities().batch_bytes_max,
+        context,
+    }
+}
+
+/// The guards that hold a change set, and those that would but are overridden.
+pub(crate) fn guards(input: &RunInput, changes: &ChangeSet) -> (Vec<Held>, Vec<Held>) {
+    let diff = &input.options.diff;
+    let removals_matter = diff.limit.is_none() && diff.keys.is_empty();
+    let calls = calls(input, changes);
+    let mut held = changes.held.clone();
+    held.extend(guard::judge(
+        &input.plan.guards,
+        &changes.counts,
+        removals_matter,
+        calls,
+    ));
+    held.into_iter()
+        .partition(|held| !input.plan.overrides.contains(&held.guard))
+}
+
+/// Why a sealed plan does not fit the change set any more.
+pub(crate) fn stale(options: &RunOptions, changes: &ChangeSet) -> Option<Reason> {
+    let sealed = options.sealed?;
+    (sealed != changes.counts.digest).then(|| {
+        Reason::new(
+            Code::PlanStale,
+            "the sealed plan no longer matches the source",
+        )
+        .detail("rows or state changed since the plan was made; nothing was sent")
+        .hint("make a new plan with `rowcast plan --out`, look at it, and run that")
+    })
+}
+
+/// How many requests a change set needs, if nothing is retried or split.
+fn calls(input: &RunInput, changes: &ChangeSet) -> u64 {
+    let plan = &input.plan;
+    let batch = input.destination.capabilities().batch_records_max.max(1) as u64;
+    let asks = |kind| plan.on.includes(kind) && plan.mode.operation(kind).is_some();
+    let counts = &changes.counts;
+    let mut deletes = 0;
+    let mut writes = counts.retried;
+    for (kind, count) in [
+        (Kind::Added, counts.added),
+        (Kind::Updated, counts.updated),
+        (Kind::Removed, counts.removed),
+    ] {
+        match kind {
+            _ if !asks(kind) => {}
+            Kind::Removed => deletes += count,
+            Kind::Added | Kind::Updated => writes += count,
+        }
+    }
+    writes = writes.saturating_sub(counts.beyond_limit);
+    if let Some(max) = plan.records_max {
+        deletes = deletes.min(max);
+        writes = writes.min(max - deletes);
+    }
+    deletes.div_ceil(batch) + writes.div_ceil(batch)
+}

@@ -1,0 +1,339 @@
+//! Reading, mapping, batching: the side of delivery that gets records ready.
+//!
+//! Batches hold one operation and distinct identities. A record whose identity is still on its
+//! way waits at the head of the line, so order per identity is kept without looking further
+//! (semantics 11). It must never read further than the next window.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use rowcast_core::change::Change;
+use rowcast_core::record::Batch;
+use rowcast_core::settle::Settled;
+use rowcast_core::{Capabilities, ChangeReader, Key, Kind, Operation, Reason, Record};
+
+use crate::prepare::{Note, Outgoing, Pass, Prepared, Preparer};
+
+/// Changes read from the spool at a time.
+const READ_CHANGES: usize = 500;
+
+/// Bytes of mapped records kept ready, in flight and waiting together: the memory of delivery.
+pub(crate) const BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// A part of a batch that is sent in one request.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub batch: Arc<Batch>,
+    pub notes: Vec<Note>,
+    /// Failed attempts.
+    pub attempts: u32,
+    /// Why the outcome of one of them is not known, if so.
+    pub uncertain: Option<Reason>,
+}
+
+/// A batch on its way, in as many pieces as its refusals made of it.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// The intent it was announced under.
+    pub intent: Option<i64>,
+    pub pieces: VecDeque<Piece>,
+}
+
+impl Job {
+    pub(crate) fn records(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.notes.len()).sum()
+    }
+}
+
+/// Why the line stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Barrier {
+    /// An earlier record of the same identity is on its way.
+    Identity(u64),
+    /// All deletes come before the first other record.
+    Deletes,
+}
+
+#[derive(Debug)]
+struct Open {
+    operation: Operation,
+    records: Vec<Record>,
+    notes: Vec<Note>,
+    bytes: usize,
+}
+
+/// What a reading step came upon that is not a record to send.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Settled(Box<Settled>),
+    NullKey(Reason),
+}
+
+/// Records getting ready.
+pub(crate) struct Supply {
+    pub preparer: Preparer,
+    reader: Box<dyn ChangeReader>,
+    pub pass: Pass,
+    buffer: VecDeque<Change>,
+    exhausted: bool,
+    waiting: Option<(Box<Outgoing>, Barrier)>,
+    open: Vec<Open>,
+    /// Batches that are not announced yet.
+    pub ready: VecDeque<Job>,
+    ready_records: usize,
+    /// Identities from batching to settlement.
+    active: HashSet<u64>,
+    /// Bytes of all records from batching to settlement.
+    bytes: usize,
+    deletes_over: bool,
+    /// Keys whose old identity could not be deleted in the first pass: decided already.
+    pub decided: HashSet<Key>,
+    records_max: usize,
+    bytes_max: usize,
+    /// Records this run may still send.
+    pub budget: Option<u64>,
+    pub budget_spent: bool,
+}
+
+impl Supply {
+    pub(crate) fn new(
+        preparer: Preparer,
+        reader: Box<dyn ChangeReader>,
+        capabilities: &Capabilities,
+    ) -> Self {
+        let budget = preparer.plan.records_max;
+        Self {
+            preparer,
+            reader,
+            pass: Pass::Single,
+            buffer: VecDeque::new(),
+            exhausted: false,
+            waiting: None,
+            open: Vec::new(),
+            ready: VecDeque::new(),
+            ready_records: 0,
+            active: HashSet::new(),
+            bytes: 0,
+            deletes_over: false,
+            decided: HashSet::new(),
+            records_max: capabilities.batch_records_max.max(1),
+            bytes_max: capabilities.batch_bytes_max,
+            budget,
+            budget_spent: false,
+        }
+    }
+
+    /// Chooses the pass or passes. Two when the sync's state keeps match values and the changes can
+    /// be read twice.
+    pub(crate) async fn begin(&mut self) -> Result<(), Reason> {
+        if self.preparer.plan.tracks_match && self.reader.rewind().await? {
+            self.pass = Pass::Deletes;
+        }
+        Ok(())
+    }
+
+    /// Goes on to the second pass; `false` when there is none.
+    pub(crate) async fn next_pass(&mut self) -> Result<bool, Reason> {
+        if self.pass != Pass::Deletes || self.budget_spent {
+            return Ok(false);
+        }
+        if !self.reader.rewind().await? {
+            return Err(Reason::defect(
+                "the change set could be read twice, and then not",
+            ));
+        }
+        self.pass = Pass::Rest;
+        self.exhausted = false;
+        self.deletes_over = true;
+        Ok(true)
+    }
+
+    /// Whether everything was read and handed out.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.exhausted && self.buffer.is_empty() && self.waiting.is_none()
+    }
+
+    /// Nothing more will come before something on its way is settled.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.is_exhausted() || self.waiting.is_some() || self.budget_spent
+    }
+
+    pub(crate) fn ready_records(&self) -> usize {
+        self.ready_records
+    }
+
+    /// The barrier that separates deletes from the rest.
+    pub(crate) fn waits_for_deletes(&self) -> bool {
+        matches!(self.waiting, Some((_, Barrier::Deletes)))
+    }
+
+    /// Everything that was deleted is acknowledged.
+    pub(crate) fn deletes_done(&mut self) {
+        self.deletes_over = true;
+        if let Some((outgoing, Barrier::Deletes)) = self.waiting.take() {
+            self.admit(outgoing);
+        }
+    }
+
+    /// A record is settled: its identity is free again.
+    pub(crate) fn release(&mut self, note: &Note) {
+        self.active.remove(&note.identity);
+        self.bytes = self.bytes.saturating_sub(note.bytes);
+    }
+
+    /// Reads and maps until `target` records are ready, something must be settled without sending,
+    /// or the line stands still.
+    pub(crate) async fn fill(
+        &mut self,
+        target: usize,
+        found: &mut Vec<Found>,
+    ) -> Result<(), Reason> {
+        if let Some((outgoing, Barrier::Identity(identity))) = self.waiting.take_if(
+            |(_, barrier)| matches!(barrier, Barrier::Identity(id) if !self.active.contains(id)),
+        ) {
+            debug_assert!(!self.active.contains(&identity));
+            self.admit(outgoing);
+        }
+        while self.ready_records < target
+            && found.len() < READ_CHANGES
+            && self.waiting.is_none()
+            && self.bytes < BYTES_MAX
+            && !self.budget_spent
+        {
+            if self.buffer.is_empty() && !self.exhausted {
+                self.buffer = self.reader.next(READ_CHANGES).await?.into();
+                self.exhausted = self.buffer.is_empty();
+            }
+            let Some(change) = self.buffer.pop_front() else {
+                break;
+            };
+            if self.pass == Pass::Rest && self.decided.contains(&change.key) {
+                continue;
+            }
+            match self.preparer.prepare(&change, self.pass) {
+                Prepared::Ignore => {}
+                Prepared::NullKey(reason) => found.push(Found::NullKey(reason)),
+                Prepared::Settle(settled) => found.push(Found::Settled(settled)),
+                Prepared::Send(outgoing) => self.admit(outgoing),
+            }
+        }
+        if self.stands_still() || self.bytes >= BYTES_MAX {
+            self.close_all();
+        }
+        Ok(())
+    }
+
+    /// Puts a record into the open batch of its operation, or in front of a barrier.
+    fn admit(&mut self, outgoing: Box<Outgoing>) {
+        if self.budget == Some(0) {
+            self.budget_spent = true;
+            return;
+        }
+        let note = &outgoing.note;
+        let operation = outgoing.record.operation;
+        if !self.deletes_over && operation != Operation::Delete {
+            self.waiting = Some((outgoing, Barrier::Deletes));
+            return;
+        }
+        if !self.active.insert(note.identity) {
+            let barrier = Barrier::Identity(note.identity);
+            self.waiting = Some((outgoing, barrier));
+            return;
+        }
+        if let Some(budget) = &mut self.budget {
+            *budget -= 1;
+        }
+        self.bytes += note.bytes;
+        let position = match self
+            .open
+            .iter()
+            .position(|open| open.operation == operation)
+        {
+            Some(position) => position,
+            None => {
+                self.open.push(Open {
+                    operation,
+                    records: Vec::new(),
+                    notes: Vec::new(),
+                    bytes: 0,
+                });
+                self.open.len() - 1
+            }
+        };
+        if self.open[position].bytes + note.bytes > self.bytes_max {
+            self.close(position);
+        }
+        let open = &mut self.open[position];
+        open.bytes += note.bytes;
+        let Outgoing { record, note } = *outgoing;
+        open.records.push(record);
+        open.notes.push(note);
+        if open.records.len() >= self.records_max {
+            self.close(position);
+        }
+    }
+
+    fn close(&mut self, position: usize) {
+        let open = &mut self.open[position];
+        let records = std::mem::take(&mut open.records);
+        let notes = std::mem::take(&mut open.notes);
+        open.bytes = 0;
+        if records.is_empty() {
+            return;
+        }
+        self.ready_records += records.len();
+        let piece = Piece {
+            batch: Arc::new(Batch {
+                intent: 0,
+                operation: open.operation,
+                records,
+                context: self.preparer.context.clone(),
+            }),
+            notes,
+            attempts: 0,
+            uncertain: None,
+        };
+        self.ready.push_back(Job {
+            intent: None,
+            pieces: [piece].into(),
+        });
+    }
+
+    /// Closes the batches that are being filled.
+    pub(crate) fn close_all(&mut self) {
+        for position in 0..self.open.len() {
+            self.close(position);
+        }
+    }
+
+    /// Takes the next batch to announce, if it has at most `room` records.
+    pub(crate) fn take_ready(&mut self, room: usize) -> Option<Job> {
+        if self.ready.front()?.records() > room {
+            return None;
+        }
+        let job = self.ready.pop_front()?;
+        self.ready_records -= job.records();
+        Some(job)
+    }
+
+    /// Takes a batch back, to be announced anew before all others.
+    pub(crate) fn give_back(&mut self, job: Job) {
+        self.ready_records += job.records();
+        self.ready.push_front(job);
+    }
+
+    /// Takes everything that was not announced.
+    pub(crate) fn take_all(&mut self) -> Vec<Job> {
+        self.close_all();
+        self.waiting = None;
+        self.ready_records = 0;
+        self.ready.drain(..).collect()
+    }
+
+    /// Remembers a change of the first pass that needs no second look.
+    pub(crate) fn decide(&mut self, key: &Key, kind: Kind) {
+        if self.pass == Pass::Deletes && kind != Kind::Removed {
+            self.decided.insert(key.clone());
+        }
+    }
+}
