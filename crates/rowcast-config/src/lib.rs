@@ -1,1 +1,36 @@
-//! See ARCHITECTURE.md.
+//! Configuration as code: a folder of YAML files becomes a typed [`Project`], or a list of
+//! [`Problem`]s that point at the lines to mend.
+//!
+//! Floor 1. It reads files and nothing else: no database, no network, no process environment (the
+//! caller hands in a lookup). Everything is reported at once, and a secret never shows.
+//!
+//! Documents are described once, in `documents`; strict reading, suggestions, the editor's JSON
+//! Schema ([`schema`]) and the reference pages ([`reference`]) all come from there.
+
+mod checks;
+mod documents;
+mod load;
+mod merge;
+mod objects;
+mod placeholder;
+mod problem;
+mod project;
+pub mod reference;
+mod schedule;
+pub mod schema;
+mod shape;
+mod tree;
+mod values;
+mod walk;
+
+pub use documents::{Document, documents};
+pub use load::{LoadOptions, Loaded, PROJECT_FILE, find, load};
+pub use placeholder::Secrets;
+pub use problem::{Location, Problem};
+pub use project::{
+    About, Alerts, Channel, Credential, Cursor, Destination, Model, Positions, Project, Query,
+    Rate, Refresh, Retention, RowLog, RowSecurity, RunLimits, Source, Spool, SslMode, Sync, Test,
+    Text,
+};
+pub use schedule::{AfterWhen, EVERY_MIN, Overlap, Schedule, Trigger};
+pub use shape::{Key, Kind, Shape};

@@ -1,0 +1,667 @@
+//! Every document of a project, described once.
+
+use rowcast_core::Mode;
+
+use crate::schedule::DAYS;
+use crate::shape::{Key, Kind, Shape};
+
+/// A kind of document.
+#[derive(Debug, Clone)]
+pub struct Document {
+    pub kind: Kind,
+    /// `sources/*.yml`.
+    pub files: &'static str,
+    /// One paragraph.
+    pub summary: &'static str,
+    pub keys: Vec<Key>,
+    /// A whole file.
+    pub example: &'static str,
+}
+
+/// All documents, in the order of the documentation. Connector manifests describe themselves.
+pub fn documents() -> Vec<Document> {
+    vec![
+        project(),
+        source(),
+        model(),
+        destination(),
+        sync(),
+        environment(),
+        test(),
+    ]
+}
+
+/// The document of a kind, except connectors.
+pub(crate) fn keys(kind: Kind) -> Vec<Key> {
+    documents()
+        .into_iter()
+        .find(|document| document.kind == kind)
+        .map(|document| document.keys)
+        .unwrap_or_default()
+}
+
+fn list(item: Shape) -> Shape {
+    Shape::List(Box::new(item))
+}
+
+fn map(value: Shape) -> Shape {
+    Shape::Map(Box::new(value))
+}
+
+fn count() -> Shape {
+    Shape::Integer {
+        min: 1,
+        max: u64::MAX,
+    }
+}
+
+fn up_to(max: u64) -> Shape {
+    Shape::Integer { min: 1, max }
+}
+
+/// Keys that every object takes.
+fn common(keys: &mut Vec<Key>) {
+    keys.extend([
+        Key::optional("description", Shape::Plain, "What it is for"),
+        Key::optional("tags", list(Shape::Plain), "Words to select by").example("[crm]"),
+        Key::optional("owner", Shape::Plain, "Who to ask"),
+        Key::optional(
+            "paused",
+            Shape::Boolean,
+            "Nothing scheduled runs while this is true",
+        )
+        .default("false"),
+    ]);
+}
+
+fn schedule() -> Shape {
+    let time_zone =
+        || Key::optional("timezone", Shape::TimeZone, "Zone of the times").default("UTC");
+    let overlap = || {
+        Key::optional(
+            "overlap",
+            Shape::Choice(vec!["skip", "queue"]),
+            "What happens when the sync is still running",
+        )
+        .default("skip")
+    };
+    let catch_up = || {
+        Key::optional(
+            "catch_up",
+            Shape::Boolean,
+            "Whether a missed run is made up for, once",
+        )
+        .default("true")
+    };
+    let days = DAYS.iter().map(|(word, _)| *word).collect();
+    // One group: which keys belong together is checked when the schedule is read, because the
+    // message can then name the form that was meant.
+    let form = Shape::Group(vec![
+        Key::optional("every", Shape::Duration, "Period, from 10s").example("15m"),
+        Key::optional(
+            "cron",
+            Shape::Cron,
+            "Minute, hour, day of month, month, day of week",
+        )
+        .example("\"0 6 * * 1-5\""),
+        Key::optional(
+            "days",
+            list(Shape::Choice(days)),
+            "Days of the week, with `at`",
+        )
+        .example("[mon, thu]"),
+        Key::optional(
+            "after",
+            list(Shape::Reference(Kind::Sync)),
+            "Syncs after whose end this one runs",
+        )
+        .example("[orders]"),
+        Key::optional(
+            "dbt",
+            Shape::Group(vec![
+                Key::required(
+                    "job",
+                    Shape::Plain,
+                    "The dbt Cloud job after whose end this sync runs",
+                )
+                .example("1234"),
+            ]),
+            "A dbt Cloud job",
+        ),
+        Key::optional(
+            "at",
+            Shape::TimeOfDay,
+            "Time of day, for `days`, or from which `every` is counted",
+        )
+        .example("\"09:30\""),
+        Key::optional(
+            "when",
+            Shape::Choice(vec!["succeeded", "finished"]),
+            "Which ends of the other syncs count, for `after`",
+        )
+        .default("succeeded"),
+        time_zone(),
+        overlap(),
+        catch_up(),
+    ]);
+    Shape::Either(vec![
+        Shape::Choice(vec!["manual"]),
+        form.clone(),
+        list(form),
+    ])
+}
+
+fn run() -> Shape {
+    Shape::Group(vec![
+        Key::optional(
+            "max_duration",
+            Shape::Duration,
+            "A run stops after this time; the rest follows in the next run",
+        )
+        .example("1h"),
+        Key::optional(
+            "max_records",
+            count(),
+            "A run sends at most this many records",
+        )
+        .example("50000"),
+    ])
+}
+
+fn retry() -> Shape {
+    Shape::Group(vec![
+        Key::optional(
+            "runs",
+            Shape::Integer {
+                min: 0,
+                max: 10_000,
+            },
+            "In how many following runs a rejected row is tried again",
+        )
+        .default("5"),
+        Key::optional("for", Shape::Duration, "For how long it is tried again").default("14d"),
+    ])
+}
+
+fn guards() -> Shape {
+    Shape::Group(vec![
+        Key::optional(
+            "removed",
+            Shape::Percent,
+            "Share of the rows in state that may be removed within 24 hours",
+        )
+        .default("10%"),
+        Key::optional(
+            "changed",
+            Shape::Percent,
+            "Share of the rows in state that may change in one run",
+        )
+        .default("100%"),
+        Key::optional("calls", count(), "Most requests in one run").example("100000"),
+    ])
+}
+
+fn alerts() -> Shape {
+    Shape::Group(vec![
+        Key::optional(
+            "failed",
+            Shape::Boolean,
+            "Tell when a run failed or was held",
+        )
+        .default("true"),
+        Key::optional(
+            "rejected",
+            Shape::Percent,
+            "Tell when more of a run's records were rejected",
+        )
+        .example("5%"),
+        Key::optional(
+            "late",
+            Shape::Duration,
+            "Tell when the last success is older than this",
+        )
+        .example("1h"),
+        Key::optional("to", list(Shape::Plain), "Channels of rowcast.yml").example("[ops]"),
+    ])
+}
+
+/// Keys of a sync that a project can preset.
+fn sync_policies() -> Vec<Key> {
+    vec![
+        Key::optional("schedule", schedule(), "When it runs: one form or a list of forms; without it only commands and triggers run it").example("{ every: 15m }"),
+        Key::optional("run", run(), "Limits of one run"),
+        Key::optional("retry", retry(), "How rejected rows are tried again: with their newest value"),
+        Key::optional("guards", guards(), "What holds a run before its first request"),
+        Key::optional("alerts", alerts(), "What is told, and to whom"),
+        Key::optional("log", Shape::Choice(vec!["errors", "all"]), "Which rows the row log names").example("errors"),
+        Key::optional("keep", Shape::Choice(vec!["rows"]), "Keeps the values sent, for old and new in plans, undo and delete payloads"),
+    ]
+}
+
+/// Keys of a destination that a project can preset.
+fn destination_policies() -> Vec<Key> {
+    vec![
+        Key::optional(
+            "batch",
+            Shape::Group(vec![
+                Key::optional(
+                    "max_records",
+                    up_to(1_000_000),
+                    "Most records in one request",
+                )
+                .example("100"),
+                Key::optional("max_bytes", Shape::Size, "Most bytes in one request").example("1MB"),
+            ]),
+            "Records that travel together; without it, what the connector does by default",
+        ),
+        Key::optional(
+            "rate",
+            Shape::Group(vec![
+                Key::required("requests", up_to(1_000_000), "How many requests").example("50"),
+                Key::required("per", Shape::Duration, "In which time").example("1s"),
+            ]),
+            "Limit shared by all syncs of this destination",
+        )
+        .example("{ requests: 50, per: 1s }"),
+        Key::optional("concurrency", up_to(1_000), "Requests in flight together").example("8"),
+        Key::optional("timeout", Shape::Duration, "How long one request may take").example("30s"),
+        Key::optional(
+            "allow_addresses",
+            list(Shape::Addresses),
+            "Loopback, private and link-local addresses that may be reached",
+        )
+        .example("[10.0.0.0/8]"),
+    ]
+}
+
+fn project() -> Document {
+    Document {
+        kind: Kind::Project,
+        files: "rowcast.yml",
+        summary: "The project: its name, defaults for syncs and destinations, alert channels, retention.",
+        keys: vec![
+            Key::required("project", Shape::Plain, "The project's name").example("shop"),
+            Key::required(
+                "version",
+                Shape::Integer { min: 1, max: 1 },
+                "The version of the file format",
+            )
+            .example("1"),
+            Key::optional("description", Shape::Plain, "What it is for"),
+            Key::optional("owner", Shape::Plain, "Who to ask"),
+            Key::optional(
+                "variables",
+                map(Shape::Plain),
+                "Values of ${var:NAME}; environments can override them",
+            ),
+            Key::optional(
+                "defaults",
+                Shape::Group(vec![
+                    Key::optional(
+                        "syncs",
+                        Shape::Group(sync_policies()),
+                        "Used by syncs that do not set the key",
+                    ),
+                    Key::optional(
+                        "destinations",
+                        Shape::Group(destination_policies()),
+                        "Used by destinations that do not set the key",
+                    ),
+                ]),
+                "Defaults for all syncs and destinations",
+            ),
+            Key::optional(
+                "alerts",
+                map(Shape::OneOf(vec![
+                    Key::optional("slack", Shape::Secret, "A Slack webhook URL")
+                        .example("${env:SLACK_URL}"),
+                    Key::optional("webhook", Shape::Secret, "A URL that takes JSON by POST")
+                        .example("${env:ALERT_URL}"),
+                    Key::optional("email", list(Shape::Text), "Addresses")
+                        .example("[ops@example.com]"),
+                ])),
+                "Alert channels, by the names that `alerts.to` of syncs uses",
+            ),
+            Key::optional(
+                "retention",
+                Shape::Group(vec![
+                    Key::optional("runs", Shape::Duration, "How long runs are remembered")
+                        .default("90d"),
+                    Key::optional("row_log", Shape::Duration, "How long the row log is kept")
+                        .default("30d"),
+                ]),
+                "How long history is kept in the state schema",
+            ),
+            Key::optional(
+                "spool",
+                Shape::Group(vec![
+                    Key::optional(
+                        "dir",
+                        Shape::Plain,
+                        "Folder of the runs' temporary files; the system's by default",
+                    )
+                    .example("/var/tmp/rowcast"),
+                    Key::optional("max", Shape::Size, "Most disk space of all runs together")
+                        .example("20GB"),
+                ]),
+                "Temporary files of runs",
+            ),
+        ],
+        example: "project: shop\nversion: 1\nvariables: { schema: public }\ndefaults:\n  syncs:\n    alerts: { failed: true, to: [ops] }\n  destinations:\n    timeout: 30s\nalerts:\n  ops: { slack: \"${env:SLACK_URL}\" }\nretention: { runs: 90d, row_log: 30d }\nspool: { max: 20GB }\n",
+    }
+}
+
+fn source() -> Document {
+    let mut keys = vec![
+        Key::required("source", Shape::OwnName, "The source's name: that of its file").example("shop"),
+        Key::optional("url", Shape::Secret, "A connection string in place of host, port, database, user and password").example("${env:DATABASE_URL}"),
+        Key::optional("host", Shape::Text, "Host name or address; a directory means a unix socket").example("db.internal"),
+        Key::optional("port", up_to(65_535), "Port").default("5432"),
+        Key::optional("database", Shape::Text, "Database").example("shop"),
+        Key::optional("user", Shape::Text, "Role to log in as").example("rowcast"),
+        Key::optional("password", Shape::Either(vec![
+            Shape::Secret,
+            Shape::Group(vec![
+                Key::required("command", list(Shape::Text), "A program and its arguments, run at each connection; its output is the password").example("[aws, rds, generate-db-auth-token]"),
+            ]),
+        ]), "The password, or a command that prints one").example("${env:SHOP_PASSWORD}"),
+        Key::optional("sslmode", Shape::Choice(vec!["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]), "How the connection is encrypted and checked, with libpq's meaning").default("verify-full"),
+        Key::optional("sslrootcert", Shape::Text, "File with the certificates to trust, or `system`"),
+        Key::optional("sslcert", Shape::Text, "File with the client's certificate"),
+        Key::optional("sslkey", Shape::Text, "File with the client's key"),
+        Key::optional("search_path", list(Shape::Plain), "Schemas in which tables are looked up, pinned for each transaction").default("[public]"),
+        Key::optional("state_schema", Shape::Plain, "Schema that holds Rowcast's state").default("_rowcast"),
+        Key::optional("state", Shape::Group(vec![
+            Key::required("source", Shape::Reference(Kind::Source), "The source that holds the state").example("ops"),
+        ]), "Keeps the state of this source's syncs in another source: for replicas and read-only databases").example("{ source: ops }"),
+        Key::optional("row_security", Shape::Choice(vec!["error", "allow"]), "Whether row-level security may hide rows; hidden rows look like removed ones").default("error"),
+        Key::optional("allow_superuser", Shape::Boolean, "Allows a role that could write in spite of the read-only transaction").default("false"),
+        Key::optional("limits", Shape::Group(vec![
+            Key::optional("connections", up_to(1_000), "Connections open together").default("4"),
+            Key::optional("statement_timeout", Shape::Duration, "How long one query may take").default("10m"),
+        ]), "Limits of use"),
+    ];
+    common(&mut keys);
+    Document {
+        kind: Kind::Source,
+        files: "sources/*.yml",
+        summary: "A PostgreSQL database that rows are read from, and where the state of its syncs lives.",
+        keys,
+        example: "source: shop\nhost: db.internal\nport: 5432\ndatabase: shop\nuser: rowcast\npassword: ${env:SHOP_PASSWORD}\nsslmode: verify-full\nsearch_path: [public]\nstate_schema: _rowcast\nrow_security: error\nlimits: { connections: 4, statement_timeout: 10m }\n",
+    }
+}
+
+fn model() -> Document {
+    let mut keys = vec![
+        Key::required(
+            "model",
+            Shape::OwnName,
+            "The model's name: that of its file",
+        )
+        .example("customers"),
+        Key::required(
+            "source",
+            Shape::Reference(Kind::Source),
+            "The source it is read from",
+        )
+        .example("shop"),
+        Key::optional(
+            "sql",
+            Shape::Plain,
+            "A query; a longer one goes into a file of the same name ending in .sql",
+        )
+        .example("select id, email from customers"),
+        Key::optional("table", Shape::Plain, "A table or view").example("public.customers"),
+        Key::optional("dbt", Shape::Tree, "A dbt model; not available yet"),
+        Key::optional(
+            "primary_key",
+            list(Shape::Plain),
+            "Columns that identify a row; for a table its own primary key by default",
+        )
+        .example("[id]"),
+        Key::optional(
+            "cursor",
+            Shape::Group(vec![
+                Key::required(
+                    "column",
+                    Shape::Plain,
+                    "A column that grows with every change",
+                )
+                .example("updated_at"),
+                Key::optional(
+                    "overlap",
+                    Shape::Duration,
+                    "How far before the last value each run reads again",
+                )
+                .default("10m"),
+                Key::optional(
+                    "full",
+                    Shape::Either(vec![
+                        Shape::Choice(vec!["hourly", "daily"]),
+                        Shape::Duration,
+                    ]),
+                    "How often everything is compared",
+                )
+                .default("daily"),
+            ]),
+            "Reads only rows that changed lately",
+        )
+        .example("{ column: updated_at, overlap: 10m, full: daily }"),
+        Key::optional(
+            "sensitive",
+            list(Shape::Plain),
+            "Columns masked in logs, console and previews",
+        )
+        .example("[email]"),
+        Key::optional(
+            "time_zone",
+            Shape::TimeZone,
+            "Session time zone of the query",
+        )
+        .default("UTC"),
+    ];
+    common(&mut keys);
+    Document {
+        kind: Kind::Model,
+        files: "models/*.yml",
+        summary: "Which rows are synced, and what identifies one. Exactly one of: a file of the same name ending in .sql, `sql`, `table`.",
+        keys,
+        example: "model: customers\nsource: shop\ntable: public.customers\nprimary_key: [id]\ncursor: { column: updated_at, overlap: 10m, full: daily }\nsensitive: [email]\ntime_zone: UTC\n",
+    }
+}
+
+fn destination() -> Document {
+    let mut keys = vec![
+        Key::required(
+            "destination",
+            Shape::OwnName,
+            "The destination's name: that of its file",
+        )
+        .example("hook"),
+        Key::required(
+            "connector",
+            Shape::Plain,
+            "What it is: `rowcast connectors` lists them",
+        )
+        .example("http"),
+        Key::optional(
+            "settings",
+            Shape::Tree,
+            "What the connector declares; see its own page",
+        ),
+    ];
+    keys.extend(destination_policies());
+    common(&mut keys);
+    Document {
+        kind: Kind::Destination,
+        files: "destinations/*.yml",
+        summary: "Where records go. Keys at the top belong to the engine; everything the connector declares is under `settings:`.",
+        keys,
+        example: "destination: hook\nconnector: http\nsettings:\n  url: https://hooks.example.com/customers\n  auth: { bearer: \"${env:HOOK_TOKEN}\" }\nbatch: { max_records: 100, max_bytes: 1MB }\nrate: { requests: 50, per: 1s }\nconcurrency: 8\ntimeout: 30s\nallow_addresses: [10.0.0.0/8]\n",
+    }
+}
+
+fn sync() -> Document {
+    let modes = Mode::ALL.iter().map(|mode| mode.as_str()).collect();
+    let mut keys = vec![
+        Key::required("sync", Shape::OwnName, "The sync's name: that of its file")
+            .example("customers_to_crm"),
+        Key::optional(
+            "was",
+            Shape::Plain,
+            "The name before a renaming, so that nothing is sent again",
+        ),
+        Key::required(
+            "model",
+            Shape::Reference(Kind::Model),
+            "The model whose rows are sent",
+        )
+        .example("customers"),
+        Key::required(
+            "destination",
+            Shape::Reference(Kind::Destination),
+            "Where they are sent",
+        )
+        .example("crm"),
+        Key::optional(
+            "object",
+            Shape::Plain,
+            "What is written there, in the destination's words",
+        )
+        .example("contact"),
+        Key::optional(
+            "mode",
+            Shape::Choice(modes),
+            "Which changes cause which operations",
+        )
+        .default("upsert"),
+        Key::optional(
+            "on",
+            Shape::Either(vec![
+                list(Shape::Choice(vec![
+                    "added", "updated", "removed", "deleted",
+                ])),
+                Shape::Plain,
+            ]),
+            "Narrows the mode to these kinds of change",
+        )
+        .example("[added, updated]"),
+        Key::optional(
+            "refresh",
+            Shape::Choice(vec!["incremental", "full"]),
+            "Whether a run sends what changed, or every row",
+        )
+        .default("incremental"),
+        Key::optional(
+            "match_on",
+            map(Shape::Plain),
+            "What identifies a record there: its field and the column; the primary key by default",
+        )
+        .example("{ email: email }"),
+        Key::optional(
+            "where",
+            Shape::Plain,
+            "A condition in SQL; a row that leaves it is removed",
+        )
+        .example("\"plan is not null\""),
+        Key::optional(
+            "fields",
+            map(Shape::ClearTree),
+            "The destination's fields and where their values come from",
+        ),
+        Key::optional(
+            "mapping",
+            Shape::Tree,
+            "A Segment mapping; not available yet",
+        ),
+        Key::optional(
+            "event",
+            Shape::Tree,
+            "A Segment or RudderStack event; not available yet",
+        ),
+        Key::optional(
+            "request",
+            Shape::Tree,
+            "The request for each operation, where the connector takes it",
+        ),
+    ];
+    keys.extend(sync_policies());
+    common(&mut keys);
+    Document {
+        kind: Kind::Sync,
+        files: "syncs/*.yml",
+        summary: "Sends the rows of a model to an object of a destination.",
+        keys,
+        example: "sync: customers_to_crm\nmodel: customers\ndestination: crm\nobject: contact\nmode: upsert\nmatch_on: { email: email }\nwhere: \"plan is not null\"\nfields:\n  firstname: first_name\n  name: \"{{ first_name }} {{ last_name }}\"\n  plan: { column: plan, default: free }\n  source: { literal: rowcast }\nschedule: { every: 15m }\nretry: { runs: 5, for: 14d }\nguards: { removed: 10% }\nalerts: { failed: true, rejected: 5%, to: [ops] }\n",
+    }
+}
+
+fn environment() -> Document {
+    let overlay =
+        |kind: Kind, help: &'static str| Key::optional(kind.folder(), map(Shape::Tree), help);
+    let mut keys = vec![
+        Key::required(
+            "environment",
+            Shape::OwnName,
+            "The environment's name: that of its file",
+        )
+        .example("prod"),
+        Key::optional("variables", map(Shape::Plain), "Values of ${var:NAME}")
+            .example("{ schema: shop }"),
+        overlay(Kind::Source, "Keys of sources to change, by name"),
+        overlay(Kind::Model, "Keys of models to change, by name"),
+        overlay(Kind::Destination, "Keys of destinations to change, by name"),
+        overlay(Kind::Sync, "Keys of syncs to change, by name"),
+    ];
+    keys.extend([
+        Key::optional("description", Shape::Plain, "What it is for"),
+        Key::optional("owner", Shape::Plain, "Who to ask"),
+    ]);
+    Document {
+        kind: Kind::Environment,
+        files: "environments/*.yml",
+        summary: "What differs where the project runs, chosen by --env. Mappings are merged key by key, everything else is replaced; a key with nothing after it removes what the object's file says.",
+        keys,
+        example: "environment: prod\nvariables: { schema: shop }\nsources:\n  shop: { host: db.prod.internal }\nsyncs:\n  customers_to_crm:\n    schedule: { every: 5m }\n",
+    }
+}
+
+fn test() -> Document {
+    Document {
+        kind: Kind::Test,
+        files: "tests/*.yml",
+        summary: "Given rows and the records they must become. `rowcast test` runs them without a network or a database.",
+        keys: vec![
+            Key::required("test", Shape::OwnName, "The test's name: that of its file")
+                .example("customers_are_mapped"),
+            Key::required(
+                "sync",
+                Shape::Reference(Kind::Sync),
+                "The sync whose mapping is tested",
+            )
+            .example("customers_to_crm"),
+            Key::optional(
+                "now",
+                Shape::Timestamp,
+                "The time of the run, for functions that ask for it",
+            )
+            .example("2026-01-01T00:00:00Z"),
+            Key::required(
+                "rows",
+                list(map(Shape::ClearTree)),
+                "Rows of the model: columns and values",
+            )
+            .example("[{ id: 1, email: ada@example.com }]"),
+            Key::required(
+                "expect",
+                list(Shape::ClearTree),
+                "The fields of each row's record, in order, or `{ error: text }`",
+            )
+            .example("[{ email: ada@example.com }]"),
+            Key::optional("description", Shape::Plain, "What it shows"),
+            Key::optional("tags", list(Shape::Plain), "Words to select by"),
+            Key::optional("owner", Shape::Plain, "Who to ask"),
+        ],
+        example: "test: customers_are_mapped\nsync: customers_to_crm\nnow: 2026-01-01T00:00:00Z\nrows:\n  - { id: 1, first_name: Ada, last_name: Lovelace, plan: null }\nexpect:\n  - { firstname: Ada, name: Ada Lovelace, plan: free, source: rowcast }\n",
+    }
+}
