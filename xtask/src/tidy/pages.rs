@@ -137,11 +137,7 @@ pub(super) fn check_links(tree: &Tree) -> Vec<String> {
             if to.is_empty() || to.contains("://") || to.starts_with("mailto:") {
                 continue;
             }
-            let target = resolve(path, to);
-            let folder = format!("{}/", target.trim_end_matches('/'));
-            let found = tree.get(&target).is_some()
-                || tree.files().any(|(path, _)| path.starts_with(&folder));
-            if !found {
+            if !exists(tree, &resolve(path, to)) {
                 problems.push(format!("{path}:{line}: the link to {to} leads nowhere"));
             }
         }
@@ -183,8 +179,33 @@ fn resolve(from: &str, to: &str) -> String {
     parts.join("/")
 }
 
-/// Crates that the map of the code leaves out.
+/// Crates that the map of the code leaves out, and places named in a text that do not exist.
 pub(super) fn check_map(tree: &Tree) -> Vec<String> {
+    let mut problems = crates_off_the_map(tree);
+    for (path, text) in tree.markdown() {
+        for (index, line) in text.lines().enumerate() {
+            // Every second part is inside `code`.
+            for place in line.split('`').skip(1).step_by(2) {
+                let is_place = ["crates/", "xtask/", "docs/", "examples/"]
+                    .iter()
+                    .any(|start| place.starts_with(start));
+                if is_place && !place.contains(['<', '*', ' ', '…']) && !exists(tree, place) {
+                    problems.push(format!("{path}:{}: there is no {place}", index + 1));
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// Whether a file or folder is in the tree.
+fn exists(tree: &Tree, path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    let folder = format!("{path}/");
+    tree.get(path).is_some() || tree.files().any(|(path, _)| path.starts_with(&folder))
+}
+
+fn crates_off_the_map(tree: &Tree) -> Vec<String> {
     let map = tree.get("ARCHITECTURE.md").unwrap_or_default();
     tree.files()
         .filter_map(|(path, _)| {
@@ -311,13 +332,16 @@ mod tests {
     }
 
     #[test]
-    fn a_crate_outside_the_map_is_found() {
+    fn a_crate_outside_the_map_and_a_place_that_is_not_there_are_found() {
+        let map = "| `rowcast-core` | words |\nIn `crates/rowcast-core`, `crates/gone.rs`.\n";
         let tree = Tree::of(&[
-            ("ARCHITECTURE.md", "| `rowcast-core` | words |\n"),
+            ("ARCHITECTURE.md", map),
             ("crates/rowcast-core/Cargo.toml", ""),
             ("crates/rowcast-new/Cargo.toml", ""),
         ]);
-        assert_eq!(check_map(&tree).len(), 1);
+        let problems = check_map(&tree);
+        assert_eq!(problems.len(), 2, "{problems:#?}");
+        assert_eq!(problems[1], "ARCHITECTURE.md:2: there is no crates/gone.rs");
     }
 
     #[test]
