@@ -12,10 +12,7 @@ pub(crate) const PENDING: &[(&str, &str)] = &[
     ("links", "docs/src/getting-started.md"),
     ("map", "CONTRIBUTING.md"),
     ("rules", "rule "),
-    ("source", "crates/rowcast/src/main.rs"),
-    ("source", "crates/rowcast-core/src/mapping/template"),
-    ("source", "crates/rowcast-engine/src/deliver.rs"),
-    ("source", "crates/rowcast-testkit/src/memory.rs"),
+    ("source", "crates/"),
     ("summary", "docs/src/errors/"),
     ("summary", "docs/src/reference/"),
 ];
