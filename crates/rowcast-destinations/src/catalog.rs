@@ -7,12 +7,13 @@ use std::sync::Arc;
 use rowcast_core::{Code, Descriptor, Destination, DestinationConfig, Reason, SettingValue};
 
 use crate::settings::{Problems, SettingProblem};
-use crate::{http, null};
+use crate::{file, http, null};
 
 type Build = fn(&DestinationConfig, &mut Problems) -> Option<Arc<dyn Destination>>;
 
 const CONNECTORS: &[(fn() -> Descriptor, Build)] = &[
     (http::descriptor, http::build),
+    (file::descriptor, file::build),
     (null::descriptor, null::build),
 ];
 
@@ -141,7 +142,7 @@ mod tests {
     fn connectors_have_one_name_each() {
         let mut names: Vec<_> = descriptors().iter().map(|d| d.name).collect();
         names.sort_unstable();
-        assert_eq!(names, ["http", "null"]);
+        assert_eq!(names, ["file", "http", "null"]);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! became of each record; it never retries, sleeps, limits, counts, logs a payload or touches state.
 
 pub mod catalog;
-
+mod envelope;
+pub mod file;
 pub mod http;
 pub mod null;
 pub mod reference;

@@ -1,4 +1,5 @@
 //! Test parts: throwaway PostgreSQL clusters, emulators, in-memory ledgers. A dev-dependency only.
 
+pub mod api;
 pub mod memory;
 pub mod postgres;

@@ -22,9 +22,9 @@ use rowcast_core::json::{from_json, to_text};
 use rowcast_core::record::{Batch, Operation, Record};
 use rowcast_core::{Applied, Code, Fault, Outcome, Reason, Secret, SettingValue, Value};
 
-use super::body::envelope;
 use super::client::Answer;
 use super::config::{Call, Settings};
+use crate::envelope::envelope;
 use crate::settings::Problems;
 
 /// How much of a service's answer is quoted when it holds no message of its own.

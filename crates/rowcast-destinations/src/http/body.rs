@@ -6,6 +6,8 @@ use rowcast_core::json::{push_object, push_string, to_text};
 use rowcast_core::record::{Batch, Record};
 use rowcast_core::{Reason, Value};
 
+use crate::envelope::{envelope, push_record};
+
 /// What each record becomes.
 #[derive(Clone, Debug)]
 pub(super) enum Shape {
@@ -78,46 +80,6 @@ impl Shape {
         }
         Ok(out)
     }
-}
-
-/// `{"operation": …, "key": …, "match": …, "fields": …, "idempotency_key": …, "sync": …, "run": …}`
-fn push_record(out: &mut String, record: &Record, batch: &Batch) {
-    let key = record.key.to_object(&batch.context.key_columns);
-    out.push_str("{\"operation\":\"");
-    out.push_str(record.operation.as_str());
-    out.push_str("\",\"key\":");
-    push_object(out, &key);
-    out.push_str(",\"match\":");
-    push_object(out, &record.match_on);
-    out.push_str(",\"fields\":");
-    push_object(out, &record.fields);
-    out.push_str(",\"idempotency_key\":");
-    push_string(out, &record.idempotency_key);
-    out.push_str(",\"sync\":");
-    push_string(out, &batch.context.sync);
-    out.push_str(",\"run\":\"");
-    out.push_str(&batch.context.run.to_string());
-    out.push_str("\"}");
-}
-
-/// The record body as an object: what templates see as `record`, and what a form spells out.
-pub(super) fn envelope(record: &Record, batch: &Batch) -> Vec<(rowcast_core::Name, Value)> {
-    let context = &batch.context;
-    vec![
-        ("operation".into(), Value::from(record.operation.as_str())),
-        (
-            "key".into(),
-            Value::Object(record.key.to_object(&context.key_columns)),
-        ),
-        ("match".into(), Value::Object(record.match_on.clone())),
-        ("fields".into(), Value::Object(record.fields.clone())),
-        (
-            "idempotency_key".into(),
-            Value::from(record.idempotency_key.as_str()),
-        ),
-        ("sync".into(), Value::from(&*context.sync)),
-        ("run".into(), Value::from(context.run.to_string())),
-    ]
 }
 
 /// What templates see: `record` when the request holds one, and `sync`, `run`, `operation` always.
