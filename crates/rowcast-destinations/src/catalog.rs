@@ -9,9 +9,10 @@ use rowcast_core::{Code, Descriptor, Destination, DestinationConfig, Reason, Set
 use crate::settings::{Problems, SettingProblem};
 use crate::{file, http, null};
 
+type Describe = fn() -> Descriptor;
 type Build = fn(&DestinationConfig, &mut Problems) -> Option<Arc<dyn Destination>>;
 
-const CONNECTORS: &[(fn() -> Descriptor, Build)] = &[
+const CONNECTORS: &[(Describe, Build)] = &[
     (http::descriptor, http::build),
     (file::descriptor, file::build),
     (null::descriptor, null::build),

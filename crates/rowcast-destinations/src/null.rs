@@ -29,6 +29,7 @@ pub fn descriptor() -> Descriptor {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every connector is built alike")]
 pub(crate) fn build(
     config: &DestinationConfig,
     _problems: &mut Problems,

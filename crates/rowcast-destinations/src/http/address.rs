@@ -31,7 +31,7 @@ const METADATA_V6: &[Ipv6Addr] = &[
 
 /// IPv4 ranges that are not public unicast (IANA special-purpose registry), with their names.
 const SPECIAL_V4: &[(Ipv4Addr, u8, &str)] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8, "this-network"),
+    (Ipv4Addr::UNSPECIFIED, 8, "this-network"),
     (Ipv4Addr::new(10, 0, 0, 0), 8, "private"),
     (Ipv4Addr::new(100, 64, 0, 0), 10, "carrier-grade NAT"),
     (Ipv4Addr::new(127, 0, 0, 0), 8, "loopback"),
@@ -209,9 +209,13 @@ impl Refused {
             IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(self.address, IpAddr::V4),
             IpAddr::V4(_) => self.address,
         };
-        let length = if shown.is_ipv4() { 32 } else { 128 };
+        // A range that begins with a colon is no plain YAML text.
+        let line = match shown {
+            IpAddr::V4(v4) => format!("{v4}/32"),
+            IpAddr::V6(v6) => format!("\"{v6}/128\""),
+        };
         reason.hint(format!(
-            "if this address is meant, add it to the destination: allow_addresses: [{shown}/{length}]"
+            "if this address is meant, add it to the destination: allow_addresses: [{line}]"
         ))
     }
 }

@@ -18,11 +18,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use rowcast_core::json::{from_json, to_text};
+use rowcast_core::json::{from_json, to_json, to_text};
+use rowcast_core::mapping::template::percent_encode;
 use rowcast_core::record::{Batch, Operation, Record};
-use rowcast_core::{Applied, Code, Fault, Outcome, Reason, Secret, SettingValue, Value};
+use rowcast_core::{Applied, Code, Fault, Outcome, Reason, SettingValue, Value};
 
-use super::client::Answer;
+use super::client::{Answer, wall_clock};
 use super::config::{Call, Settings};
 use crate::envelope::envelope;
 use crate::settings::Problems;
@@ -243,7 +244,7 @@ impl Settings {
                 .detail(self.said(answer))
                 .hint("look at auth: of the destination: is the token the right one, unexpired, and allowed to write?"),
             )),
-            404 if self.wrong_place(call, batch.operation, answer) => Err(Fault::fatal(
+            404 if wrong_place(call, batch.operation, answer) => Err(Fault::fatal(
                 Reason::new(
                     Code::DestinationObject,
                     format!("there is nothing to send to at this URL of {}", self.host),
@@ -330,16 +331,6 @@ impl Settings {
         })
     }
 
-    /// Whether a 404 is about the URL rather than about a record.
-    fn wrong_place(&self, call: &Call, operation: Operation, answer: &Answer) -> bool {
-        let html = answer
-            .headers
-            .get("content-type")
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.starts_with("text/html"));
-        call.path.is_none() && (html || matches!(operation, Operation::Upsert | Operation::Insert))
-    }
-
     fn redirected(&self, answer: &Answer) -> Reason {
         let location = answer
             .headers
@@ -367,7 +358,7 @@ impl Settings {
             _ => format!("{} failed", self.host),
         };
         Fault::Transient {
-            after: retry_after(answer, SystemTime::now()),
+            after: retry_after(answer, wall_clock()),
             applied,
             reason: Reason::new(Code::DestinationBusy, message).detail(self.said(answer)),
         }
@@ -385,12 +376,29 @@ impl Settings {
         }
     }
 
+    /// Puts `***` in the place of every secret, also where it is written as JSON or URL-encoded.
+    pub(super) fn mask(&self, text: &mut String) {
+        for secret in self
+            .secrets
+            .iter()
+            .filter(|secret| !secret.reveal().is_empty())
+        {
+            let plain = secret.reveal().as_str();
+            let json = to_json(&Value::from(plain));
+            let mut encoded = String::new();
+            percent_encode(plain, &mut encoded);
+            for form in [plain, json.trim_matches('"'), &encoded] {
+                if text.contains(form) {
+                    *text = text.replace(form, "***");
+                }
+            }
+        }
+    }
+
     /// One line without control characters, without our secrets, of bounded length.
     pub(super) fn tidy(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for secret in &self.secrets {
-            redact(&mut text, secret);
-        }
+        self.mask(&mut text);
         let words = text.split(|c: char| c.is_whitespace() || c.is_control());
         let line = words
             .filter(|word| !word.is_empty())
@@ -400,12 +408,6 @@ impl Settings {
             Some((end, _)) => format!("{}…", &line[..end]),
             None => line,
         }
-    }
-}
-
-fn redact(text: &mut String, secret: &Secret<String>) {
-    if !secret.reveal().is_empty() && text.contains(secret.reveal().as_str()) {
-        *text = text.replace(secret.reveal().as_str(), "***");
     }
 }
 
@@ -428,6 +430,16 @@ fn words_of(value: &Value) -> Option<String> {
         .find_map(words_of),
         _ => None,
     }
+}
+
+/// Whether a 404 is about the URL rather than about a record.
+fn wrong_place(call: &Call, operation: Operation, answer: &Answer) -> bool {
+    let html = answer
+        .headers
+        .get("content-type")
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.starts_with("text/html"));
+    call.path.is_none() && (html || matches!(operation, Operation::Upsert | Operation::Insert))
 }
 
 /// `Retry-After` in seconds or as a date.

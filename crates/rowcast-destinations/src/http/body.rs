@@ -2,7 +2,10 @@
 //!
 //! JSON is written by `rowcast_core::json`, digit by digit, never through a float.
 
-use rowcast_core::json::{push_object, push_string, to_text};
+use std::sync::Arc;
+
+use rowcast_core::json::{push_object, push_string, push_value, to_text};
+use rowcast_core::mapping::template::TemplateTree;
 use rowcast_core::record::{Batch, Record};
 use rowcast_core::{Reason, Value};
 
@@ -17,6 +20,8 @@ pub(super) enum Shape {
     Record,
     /// The mapped fields alone.
     Fields,
+    /// A tree of the user's.
+    Tree(Arc<TemplateTree>),
 }
 
 /// How records share a request.
@@ -47,22 +52,10 @@ impl Format {
 }
 
 impl Shape {
-    /// Reads a body that is a tree.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(super) fn parse_tree(_tree: &rowcast_core::SettingValue) -> Result<Self, Reason> {
-        Err(Reason::new(
-            rowcast_core::Code::ExpressionInvalid,
-            "bodies that are trees are not available yet",
-        ))
-    }
-
     /// One record's body.
     ///
     /// # Errors
     /// Why a template failed for this record.
-    #[expect(clippy::unnecessary_wraps, reason = "trees can fail")]
     pub(super) fn text(
         &self,
         record: &Record,
@@ -77,6 +70,13 @@ impl Shape {
             Self::Record if form => push_form(&mut out, &envelope(record, batch)),
             Self::Fields => push_object(&mut out, &record.fields),
             Self::Record => push_record(&mut out, record, batch),
+            Self::Tree(tree) => {
+                let value = tree.evaluate(&scope(Some(record), batch))?;
+                match &value {
+                    Value::Object(members) if form => push_form(&mut out, members),
+                    value => push_value(&mut out, value),
+                }
+            }
         }
         Ok(out)
     }

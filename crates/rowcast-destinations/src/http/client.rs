@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rowcast_core::{BoxFuture, Code, Fault, Reason};
@@ -267,6 +267,16 @@ fn tls_config(secure: bool) -> Result<rustls::ClientConfig, Reason> {
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// The time of day, for what other machines compare with theirs: signatures and `Retry-After`
+/// dates.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a signature's time is when it is sent, not when the run started"
+)]
+pub(super) fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The address of a host that is written as one, in any spelling: `url` has already turned

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use reqwest::header::{HeaderName, HeaderValue};
+use rowcast_core::mapping::template::is_template;
 use rowcast_core::record::Operation;
 use rowcast_core::{DestinationConfig, Secret, SettingValue};
 use url::Url;
@@ -10,7 +11,7 @@ use super::answer::Outcomes;
 use super::auth::Auth;
 use super::body::{Format, Shape};
 use super::descriptor::METHODS;
-use super::line::Line;
+use super::line::{self, Line};
 use crate::settings::Problems;
 
 /// Headers that belong to the connection or to the engine.
@@ -87,6 +88,12 @@ impl Settings {
             secrets.push(text.clone());
         }
         let root = parse_url(text.reveal(), path, problems)?;
+        if secret_url && root.path().len() > 1 {
+            // Services of the kind "the URL is the password" may quote its path alone.
+            secrets.push(Secret::new(root.path().to_owned()));
+            let plain = percent_encoding::percent_decode_str(root.path()).decode_utf8_lossy();
+            secrets.push(Secret::new(plain.into_owned()));
+        }
         let host = if secret_url {
             "***".to_owned()
         } else {
@@ -99,7 +106,13 @@ impl Settings {
             problems,
             &mut secrets,
         );
-        let shape = shape(settings.get("body"), "settings.body", problems).unwrap_or(Shape::Record);
+        let shape = shape(
+            settings.get("body"),
+            "settings.body",
+            problems,
+            &mut secrets,
+        )
+        .unwrap_or(Shape::Record);
         let format = format(settings.get("format"), config.batch_records.is_some());
         let outcomes = settings
             .get("outcomes")
@@ -190,13 +203,26 @@ fn format(value: Option<&SettingValue>, batched: bool) -> Format {
     }
 }
 
-fn shape(value: Option<&SettingValue>, path: &str, problems: &mut Problems) -> Option<Shape> {
+fn shape(
+    value: Option<&SettingValue>,
+    path: &str,
+    problems: &mut Problems,
+    secrets: &mut Vec<Secret<String>>,
+) -> Option<Shape> {
     match value? {
         SettingValue::Text(word) if word == "record" => Some(Shape::Record),
         SettingValue::Text(word) if word == "fields" => Some(Shape::Fields),
         SettingValue::Text(word) if word == "none" => Some(Shape::None),
-        tree => match Shape::parse_tree(tree) {
-            Ok(shape) => Some(shape),
+        SettingValue::Text(word) if !is_template(word) => {
+            problems.add(
+                path,
+                "expected record, fields, none or a tree",
+                "for example { email: \"{{ record.fields.email }}\" }",
+            );
+            None
+        }
+        tree => match line::tree(tree, secrets) {
+            Ok(tree) => Some(Shape::Tree(tree)),
             Err(reason) => {
                 problems.push(path, reason);
                 None
@@ -318,11 +344,7 @@ fn base_calls(
             continue;
         };
         let path = match Line::parse(path) {
-            Ok(Line::Fixed(path)) if !path.starts_with('/') => {
-                path_must_begin(&place, method, problems);
-                continue;
-            }
-            Ok(line) if line.begins_elsewhere() => {
+            Ok(line) if !line.begins_with_slash() => {
                 path_must_begin(&place, method, problems);
                 continue;
             }
@@ -333,7 +355,12 @@ fn base_calls(
             }
         };
         let bodiless = matches!(method, "get" | "delete");
-        let given_shape = shape(value.get("body"), &format!("{place}.body"), problems);
+        let given_shape = shape(
+            value.get("body"),
+            &format!("{place}.body"),
+            problems,
+            secrets,
+        );
         let own = headers(
             value.get("headers"),
             &format!("{place}.headers"),

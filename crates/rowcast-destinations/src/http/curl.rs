@@ -25,10 +25,11 @@ impl Settings {
             }
         }
         if let Some(body) = &request.body {
-            let body = String::from_utf8_lossy(body);
+            let mut body = String::from_utf8_lossy(body).into_owned();
+            self.mask(&mut body);
             let shown = match body.char_indices().nth(BODY_MAX) {
                 Some((end, _)) => format!("{}… ({} bytes)", &body[..end], body.len()),
-                None => body.into_owned(),
+                None => body,
             };
             out.push_str(&format!(" \\\n  --data-binary {}", quote(&shown)));
         }

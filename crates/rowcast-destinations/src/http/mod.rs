@@ -15,7 +15,7 @@ mod line;
 mod request;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use reqwest::header::HeaderValue;
 use rowcast_core::record::Batch;
@@ -25,7 +25,7 @@ use rowcast_core::{
 
 use self::address::AddressPolicy;
 use self::auth::Auth;
-use self::client::{Client, Lookup, SystemLookup};
+use self::client::{Client, Lookup, SystemLookup, wall_clock};
 use self::config::Settings;
 use self::request::Prepared;
 use crate::settings::Problems;
@@ -111,9 +111,7 @@ impl Http {
         }
         let body = prepared.body.clone().unwrap_or_default();
         if let Auth::Hmac(key) = &self.settings.auth {
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
+            let now = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
             let id = batch.idempotency_key();
             let signature = auth::sign(key, &id, now.as_secs(), &body);
             let texts = [

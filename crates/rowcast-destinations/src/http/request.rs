@@ -117,19 +117,18 @@ impl Settings {
             let base = self.root.as_str().trim_end_matches('/');
             let whole = format!("{base}{path}");
             let parsed = Url::parse(&whole).map_err(|_| unusable(&path))?;
-            // A value such as `..` or nothing at all would make the request mean another object,
-            // or all of them: what was written is what must be asked for.
+            // The URL parser may have resolved dots; what was written is what must be asked for.
             let written = whole.split(['?', '#']).next().unwrap_or_default();
             let stayed = parsed.origin() == self.root.origin()
                 && parsed.as_str().split(['?', '#']).next() == Some(written);
-            if !stayed || line.has_empty_segment(&path) {
+            if !stayed {
                 return Err(unusable(&path));
             }
             url = parsed;
-            if !self.secret_url {
-                url.as_str().clone_into(&mut shown);
-            } else {
+            if self.secret_url {
                 shown.push_str(&path);
+            } else {
+                url.as_str().clone_into(&mut shown);
             }
         }
         if let Auth::Query(name, secret) = &self.auth {

@@ -1,0 +1,108 @@
+//! Configurations and records as a sync of the model `customers` makes them.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rowcast_core::record::{Batch, Operation, Record, RunContext};
+use rowcast_core::{Destination, DestinationConfig, Key, Mode, Secret, SettingValue, Value};
+use rowcast_destinations::SettingProblem;
+use serde_json::Value as Json;
+
+/// Settings from JSON; text that begins with `secret:` is secret.
+pub fn settings(json: &Json) -> SettingValue {
+    match json {
+        Json::Null => SettingValue::Null,
+        Json::Bool(value) => SettingValue::Bool(*value),
+        Json::Number(number) => SettingValue::Number(number.to_string()),
+        Json::String(text) => match text.strip_prefix("secret:") {
+            Some(secret) => SettingValue::Secret(Secret::new(secret.to_owned())),
+            None => SettingValue::Text(text.clone()),
+        },
+        Json::Array(items) => SettingValue::List(items.iter().map(settings).collect()),
+        Json::Object(members) => SettingValue::Map(
+            members
+                .iter()
+                .map(|(name, value)| (name.clone(), settings(value)))
+                .collect(),
+        ),
+    }
+}
+
+/// A configuration with loopback open.
+pub fn config(json: &Json) -> DestinationConfig {
+    DestinationConfig {
+        name: "hook".into(),
+        settings: settings(json),
+        object: "contact".into(),
+        mode: Mode::Upsert,
+        match_fields: vec!["id".into()],
+        key_columns: vec!["id".into()],
+        request: SettingValue::Null,
+        batch_records: None,
+        batch_bytes: None,
+        concurrency: None,
+        rate: None,
+        timeout: Some(Duration::from_secs(20)),
+        allow_addresses: vec!["127.0.0.1/32".into()],
+        project_dir: ".".into(),
+    }
+}
+
+/// Builds, or shows every problem.
+pub fn build(connector: &str, config: DestinationConfig) -> Arc<dyn Destination> {
+    match rowcast_destinations::build(connector, config) {
+        Ok(destination) => destination,
+        Err(problems) => panic!("{problems:#?}"),
+    }
+}
+
+/// The problems of a configuration that must not build.
+pub fn problems(connector: &str, config: DestinationConfig) -> Vec<SettingProblem> {
+    rowcast_destinations::build(connector, config)
+        .err()
+        .expect("must not build")
+}
+
+pub fn context(run: i64) -> Arc<RunContext> {
+    Arc::new(RunContext {
+        sync: "customers_to_crm".into(),
+        sync_id: "0d5f".into(),
+        run,
+        epoch: 1,
+        generation: 1,
+        object: "contact".into(),
+        key_columns: vec!["id".into()],
+        started_at: 1_709_209_800_000_000,
+    })
+}
+
+pub fn record(operation: Operation, id: i64, fields: Vec<(&str, Value)>) -> Record {
+    Record {
+        key: Key::int(id),
+        operation,
+        match_on: vec![("id".into(), Value::Int(id))],
+        fields: fields.into_iter().map(|(n, v)| (n.into(), v)).collect(),
+        idempotency_key: format!("{id:032x}"),
+        checksum: Some(1),
+        doubtful: false,
+    }
+}
+
+pub fn upsert(id: i64) -> Record {
+    record(
+        Operation::Upsert,
+        id,
+        vec![("email", Value::from(format!("c{id}@example.com")))],
+    )
+}
+
+pub fn batch(records: Vec<Record>) -> Batch {
+    Batch {
+        intent: 1,
+        operation: records.first().map_or(Operation::Upsert, |r| r.operation),
+        records,
+        context: context(12),
+    }
+}
