@@ -311,6 +311,7 @@ impl Delivery {
         let now = self.parts.clock.now();
         for found in found {
             match found {
+                Found::Deferred => self.acks.tally.deferred += 1,
                 Found::NullKey(reason) => self.acks.tally.reason(&reason),
                 Found::Settled(settled) => {
                     self.supply.decide(&settled.key, settled.kind);

@@ -67,6 +67,8 @@ struct Open {
 pub(crate) enum Found {
     Settled(Box<Settled>),
     NullKey(Reason),
+    /// Left to the next run, although it was read.
+    Deferred,
 }
 
 /// Records getting ready.
@@ -86,6 +88,9 @@ pub(crate) struct Supply {
     /// Bytes of all records from batching to settlement.
     bytes: usize,
     deletes_over: bool,
+    /// Identities that retried records take, when the changes can be read only once: an old
+    /// identity among them is not deleted any more.
+    taken: HashSet<u64>,
     /// Keys whose old identity could not be deleted in the first pass: decided already.
     pub decided: HashSet<Key>,
     records_max: usize,
@@ -115,6 +120,7 @@ impl Supply {
             active: HashSet::new(),
             bytes: 0,
             deletes_over: false,
+            taken: HashSet::new(),
             decided: HashSet::new(),
             records_max: capabilities.batch_records_max.max(1),
             bytes_max: capabilities.batch_bytes_max,
@@ -214,13 +220,31 @@ impl Supply {
                 Prepared::Ignore => {}
                 Prepared::NullKey(reason) => found.push(Found::NullKey(reason)),
                 Prepared::Settle(settled) => found.push(Found::Settled(settled)),
-                Prepared::Send(outgoing) => self.admit(outgoing),
+                Prepared::Send(outgoing) => {
+                    if self.takes_turns(&outgoing.note, outgoing.record.operation) {
+                        self.admit(outgoing);
+                    } else {
+                        found.push(Found::Deferred);
+                    }
+                }
             }
         }
         if self.stands_still() || self.bytes >= BYTES_MAX {
             self.close_all();
         }
         Ok(())
+    }
+
+    /// Whether a record may be sent in a single pass of a sync whose state keeps match values:
+    /// there, retried records may precede the delete of the identity they take.
+    fn takes_turns(&mut self, note: &Note, operation: Operation) -> bool {
+        if self.pass != Pass::Single || !self.preparer.plan.tracks_match {
+            return true;
+        }
+        if operation != Operation::Delete && note.retried {
+            self.taken.insert(note.identity);
+        }
+        !(note.prelude && self.taken.contains(&note.identity))
     }
 
     /// Puts a record into the open batch of its operation, or in front of a barrier.

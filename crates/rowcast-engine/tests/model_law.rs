@@ -1,0 +1,273 @@
+//! The model law: whatever happens to the table, the destination, the ledger and the process, once
+//! the faults stop a mirror equals its source, and a run without changes writes and sends nothing.
+//!
+//! Everything is in memory and on a virtual clock; one history takes well under a millisecond of
+//! waiting. The oracle is `Table::mirror`: what a mirror of the table must hold.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use rowcast_core::sync::{Backoff, RetryPolicy, SyncPlan};
+use rowcast_core::{Code, Mode, RunReport, RunStatus, Selection};
+use rowcast_engine::{CancellationToken, RunInput, run};
+use rowcast_testkit::arbitrary::{Round, history};
+use rowcast_testkit::faulty::{Act, Crash, FaultyDestination, FaultyLedger};
+use rowcast_testkit::memory::{MemoryDestination, MemoryLedger, MemorySync, Table, TableMapper};
+
+/// Histories of each of the four tests; together more than 10,000.
+const HISTORIES: u32 = 2_600;
+
+/// Runs with faults in one history.
+const ROUNDS: usize = 4;
+
+/// A sync with everything it touches.
+struct World {
+    ledger: Arc<MemoryLedger>,
+    faulty_ledger: Arc<FaultyLedger>,
+    memory: Arc<MemoryDestination>,
+    destination: Arc<FaultyDestination>,
+    crash: Arc<Crash>,
+    mapper: Arc<TableMapper>,
+    mode: Mode,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    mode: Mode,
+    match_on_email: bool,
+    rewinds: bool,
+    publishes: bool,
+    batch: usize,
+    concurrency: usize,
+}
+
+impl World {
+    fn new(shape: Shape) -> Self {
+        let crash = Arc::new(Crash::default());
+        let ledger = MemoryLedger::new(MemorySync {
+            mode: shape.mode,
+            tracks_match: shape.match_on_email,
+            rewinds: shape.rewinds,
+            // Rejects stay due: the law is about what happens when they are tried.
+            retry: RetryPolicy {
+                runs: 1_000,
+                within: Duration::MAX,
+            },
+            ..MemorySync::default()
+        });
+        let mut memory = MemoryDestination::new(shape.batch, shape.concurrency);
+        memory.capabilities.publishes = shape.publishes;
+        let memory = Arc::new(memory);
+        Self {
+            faulty_ledger: FaultyLedger::new(ledger.clone(), crash.clone()),
+            destination: FaultyDestination::new(memory.clone(), crash.clone()),
+            mapper: Arc::new(TableMapper {
+                match_on_email: shape.match_on_email,
+            }),
+            mode: shape.mode,
+            ledger,
+            memory,
+            crash,
+        }
+    }
+
+    fn input(&self) -> RunInput {
+        let tracks_match = self.mapper.match_on_email;
+        let plan = SyncPlan {
+            name: "customers".into(),
+            object: "contact".into(),
+            key_columns: vec!["id".into()],
+            mode: self.mode,
+            on: Selection::default(),
+            guards: rowcast_core::guard::Guards::default(),
+            overrides: vec![rowcast_core::guard::Guard::Empty],
+            tracks_match,
+            keep_rows: false,
+            records_max: None,
+            duration_max: None,
+            backoff: Backoff {
+                attempts: 3,
+                ..Backoff::default()
+            },
+        };
+        let mut input = RunInput::new(
+            self.faulty_ledger.clone(),
+            self.destination.clone(),
+            self.mapper.clone(),
+            plan,
+        );
+        if tracks_match {
+            input.match_fields = vec!["email".into()];
+        }
+        input.cancel = CancellationToken::new();
+        let cancel = input.cancel.clone();
+        self.destination.on_cancel(move || cancel.cancel());
+        input
+    }
+
+    /// One run; `None` when the process ended before it did.
+    async fn run(&self) -> Option<RunReport> {
+        let report = tokio::select! {
+            biased;
+            () = self.crash.fired() => None,
+            report = run(self.input()) => Some(report.expect("the lease is free")),
+        };
+        self.crash.arm(None);
+        self.ledger.crash();
+        report
+    }
+
+    fn table(&self) -> Table {
+        self.ledger.table.lock().unwrap().clone()
+    }
+}
+
+/// Whatever happened in a run, its report adds up and counts what is there.
+fn check_report(report: &RunReport, table: &Table, acts: &[Act]) {
+    report.balance().unwrap();
+    assert_eq!(
+        report.counts.read,
+        table.rows.len() as u64 + table.null_keys
+    );
+    assert_ne!(report.status, RunStatus::Running);
+    if let Some(reason) = &report.failure
+        && reason.code == Code::Defect
+    {
+        assert!(acts.contains(&Act::WrongCount), "{reason:?}");
+    }
+}
+
+async fn play(shape: Shape, rounds: &[Round]) {
+    let world = World::new(shape);
+    for round in rounds {
+        world
+            .ledger
+            .edit(|table| round.edits.iter().for_each(|edit| edit.apply(table)));
+        world.destination.play(round.acts.clone());
+        world.faulty_ledger.play(round.commits.clone());
+        world.crash.arm(round.crash);
+        if let Some(report) = world.run().await {
+            check_report(&report, &world.table(), &round.acts);
+        }
+    }
+    world.destination.play([]);
+    world.faulty_ledger.play([]);
+    world.ledger.edit(|table| {
+        // What can't be delivered by its nature is no part of the law.
+        table.null_keys = 0;
+        let mut seen = std::collections::BTreeSet::new();
+        let email = shape.match_on_email;
+        table.rows.retain(|_, (address, name)| {
+            name != "invalid" && (!email || seen.insert(address.clone()))
+        });
+    });
+    let table = world.table();
+    let mut runs = 0;
+    loop {
+        runs += 1;
+        let report = world
+            .run()
+            .await
+            .expect("nothing ends the process any more");
+        check_report(&report, &table, &[]);
+        assert_eq!(report.status, RunStatus::Succeeded, "{:?}", report.failure);
+        if runs == if shape.rewinds { 2 } else { 3 } {
+            break;
+        }
+    }
+    check_law(&world, shape);
+    check_order(&world);
+    let commits = world.ledger.memory().commits;
+    let requests = world.memory.requests();
+    let report = world.run().await.unwrap();
+    assert_eq!(report.counts.unchanged, report.counts.read);
+    assert_eq!(
+        world.ledger.memory().commits,
+        commits,
+        "wrote without changes"
+    );
+    assert_eq!(world.memory.requests(), requests, "sent without changes");
+}
+
+fn check_law(world: &World, shape: Shape) {
+    let expected = world.table().mirror(&world.mapper);
+    let records = world.memory.records();
+    match shape.mode {
+        Mode::Mirror => assert_eq!(records, expected),
+        _ => {
+            for (identity, fields) in expected {
+                assert_eq!(records.get(&identity), Some(&fields), "{identity}");
+            }
+        }
+    }
+    let memory = world.ledger.memory();
+    assert!(memory.intents.is_empty() && memory.doubts.is_empty());
+    assert_eq!(memory.state.len(), world.table().rows.len());
+}
+
+/// Each key's writes come from runs in their order: never an older value after a newer one.
+fn check_order(world: &World) {
+    let mut last = BTreeMap::new();
+    for written in world.memory.log() {
+        let before = last.insert(written.key.clone(), written.run);
+        assert!(
+            before.is_none_or(|before| before <= written.run),
+            "{written:?}"
+        );
+    }
+}
+
+fn check(shape: impl Strategy<Value = Shape>) {
+    let mut runner = TestRunner::new(Config {
+        cases: HISTORIES,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    runner
+        .run(&(shape, history(ROUNDS)), |(shape, rounds)| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .expect("a runtime");
+            runtime.block_on(play(shape, &rounds));
+            Ok(())
+        })
+        .unwrap();
+}
+
+fn shape(mode: Mode, match_on_email: bool, publishes: bool) -> impl Strategy<Value = Shape> {
+    (1_usize..4, 1_usize..4, prop::bool::weighted(0.8)).prop_map(
+        move |(batch, concurrency, rewinds)| Shape {
+            mode,
+            match_on_email,
+            rewinds: rewinds || !match_on_email,
+            publishes,
+            batch,
+            concurrency,
+        },
+    )
+}
+
+#[test]
+fn rule_17_a_mirror_ends_equal_to_its_source() {
+    check(shape(Mode::Mirror, false, false));
+}
+
+#[test]
+fn rule_17_a_mirror_with_other_identities_ends_equal_to_its_source() {
+    check(shape(Mode::Mirror, true, false));
+}
+
+#[test]
+fn rule_15_a_mirror_that_publishes_ends_equal_to_its_source() {
+    check(shape(Mode::Mirror, false, true));
+}
+
+#[test]
+fn rule_8_an_upsert_ends_with_every_row_of_its_source() {
+    check(shape(Mode::Upsert, false, false));
+}
