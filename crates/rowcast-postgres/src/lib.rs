@@ -1,5 +1,8 @@
 //! Everything that speaks to PostgreSQL: connections, catalog, checks, models.
 
+pub mod catalog;
+pub mod check;
 pub mod connect;
 pub mod model_text;
+pub mod setup_sql;
 pub mod sql;

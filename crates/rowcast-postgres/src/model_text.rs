@@ -95,6 +95,19 @@ pub fn body(text: &str) -> &str {
     lexer::body(text)
 }
 
+/// A name in a text that may be a relation's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mention {
+    pub(crate) schema: Option<String>,
+    pub(crate) name: String,
+}
+
+/// Every name in the text that could be a table's: `name` and `schema.name`, folded as PostgreSQL
+/// folds them. Columns and functions are among them; the catalog tells them apart.
+pub(crate) fn mentions(text: &str) -> Vec<Mention> {
+    lexer::mentions(text)
+}
+
 /// The model as a table expression named `m`, on lines of its own, so that a comment at its end
 /// can't swallow what follows. Only for text that `validate` accepted.
 pub fn wrapped(text: &str) -> String {

@@ -118,6 +118,84 @@ pub(super) fn first_word(body: &str) -> Option<String> {
     (end > 0).then(|| body[..end].to_ascii_lowercase())
 }
 
+/// An identifier at the start of `text` and its length: quoted, or a plain word in lower case.
+fn identifier(text: &str) -> Option<(String, usize)> {
+    if let Some(rest) = text.strip_prefix('"') {
+        let mut name = String::new();
+        let mut at = 0;
+        loop {
+            let end = at + rest[at..].find('"')?;
+            name.push_str(&rest[at..end]);
+            if !rest[end + 1..].starts_with('"') {
+                return Some((name, end + 2));
+            }
+            name.push('"');
+            at = end + 2;
+        }
+    }
+    let starts = |c: char| c.is_alphabetic() || c == '_';
+    if !text.starts_with(starts) {
+        return None;
+    }
+    let end = text
+        .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
+        .unwrap_or(text.len());
+    Some((text[..end].to_ascii_lowercase(), end))
+}
+
+/// Names and `schema.name` pairs in the text, outside literals and comments.
+pub(super) fn mentions(text: &str) -> Vec<super::Mention> {
+    // Names and dots in order; anything else breaks a chain.
+    let mut chains: Vec<Vec<String>> = Vec::new();
+    let (mut at, mut joins) = (0, false);
+    let mut previous = None;
+    while at < text.len() {
+        let rest = &text[at..];
+        if let Some((name, length)) = identifier(rest) {
+            // A prefix of a literal (E'…', U&"…") is no name; the literal itself is skipped below.
+            match chains.last_mut() {
+                Some(chain) if joins && !chain.is_empty() => chain.push(name),
+                _ => chains.push(vec![name]),
+            }
+            joins = false;
+            previous = rest[..length].chars().next_back();
+            at += length;
+            continue;
+        }
+        let (kind, length) = piece(rest, previous);
+        let mut next = (at + length).min(text.len());
+        while !text.is_char_boundary(next) {
+            next += 1;
+        }
+        if kind == Piece::Other {
+            joins = rest.starts_with('.');
+            if !joins {
+                chains.push(Vec::new());
+            }
+        }
+        previous = text[at..next].chars().next_back();
+        at = next;
+    }
+    let mut mentions = Vec::new();
+    for chain in chains {
+        let mention = match chain.as_slice() {
+            [] => continue,
+            [name] => super::Mention {
+                schema: None,
+                name: name.clone(),
+            },
+            [schema, name, ..] => super::Mention {
+                schema: Some(schema.clone()),
+                name: name.clone(),
+            },
+        };
+        if !mentions.contains(&mention) {
+            mentions.push(mention);
+        }
+    }
+    mentions
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,7 +229,29 @@ mod tests {
         assert_eq!(first_word("(SELECT 1)"), None);
     }
 
+    #[test]
+    fn names_are_found_as_postgres_folds_them() {
+        let found: Vec<String> = mentions(
+            "SELECT O.id, 'app.x' FROM App.Orders o JOIN \"My\"\"S\" . \"T\" /* a.b */ USING (id) -- c.d",
+        )
+        .into_iter()
+        .map(|m| m.schema.map_or(m.name.clone(), |schema| format!("{schema}/{}", m.name)))
+        .collect();
+        for name in ["app/orders", "My\"S/T", "o/id"] {
+            assert!(found.iter().any(|f| f == name), "{name}: {found:?}");
+        }
+        for name in ["app/x", "a/b", "c/d"] {
+            assert!(!found.iter().any(|f| f == name), "{name}: {found:?}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn any_text_can_be_searched_for_names(text in "[-'\"$;/*\\\\ .a-eE\n\u{e9}]{0,40}") {
+            let _ = mentions(&text);
+        }
+
+
         #[test]
         fn any_text_has_a_body_that_is_its_own_body(text in "[-'\"$;/*\\\\ a-eE\n\u{e9}]{0,40}") {
             let once = body(&text);
