@@ -1,5 +1,7 @@
 //! Checks name the missing grant, and what setup-sql prints makes them green.
 
+#![allow(clippy::unwrap_used)] // the helpers of tests are tests
+
 use rowcast_core::{Check, CheckStatus, Code};
 use rowcast_postgres::check::{CheckRequest, ModelCheck, StatePlace, check};
 use rowcast_postgres::connect::{ConnectConfig, Connector};

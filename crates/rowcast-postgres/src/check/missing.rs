@@ -5,8 +5,8 @@
 //! for the role that PostgreSQL would ask: the reader's, or the view owner's.
 
 use rowcast_core::{Code, Reason};
-use tokio_postgres::Client;
 use tokio_postgres::types::{Oid, Type};
+use tokio_postgres::{Client, Row};
 
 use crate::connect::db_error;
 use crate::model_text::mentions;
@@ -37,6 +37,32 @@ impl Missing {
             self.facts.push(fact);
             self.grants.push(grant);
         }
+    }
+}
+
+/// A relation that the text names, and what the reader may do with it.
+struct Mentioned {
+    oid: Oid,
+    schema: String,
+    name: String,
+    role: String,
+    usage: bool,
+    select: bool,
+    /// SELECT on at least one column.
+    some: bool,
+}
+
+impl Mentioned {
+    fn read(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            oid: row.try_get(0)?,
+            schema: row.try_get(1)?,
+            name: row.try_get(2)?,
+            role: row.try_get(3)?,
+            usage: row.try_get(4)?,
+            select: row.try_get(5)?,
+            some: row.try_get(6)?,
+        })
     }
 }
 
@@ -100,20 +126,15 @@ async fn direct(
         .map_err(|error| db_error(&error, WHAT))?;
     let mut oids = Vec::new();
     for row in rows {
-        let read =
-            || -> Result<(Oid, String, String, String, bool, bool, bool), tokio_postgres::Error> {
-                Ok((
-                    row.try_get(0)?,
-                    row.try_get(1)?,
-                    row.try_get(2)?,
-                    row.try_get(3)?,
-                    row.try_get(4)?,
-                    row.try_get(5)?,
-                    row.try_get(6)?,
-                ))
-            };
-        let (oid, schema, name, role, usage, select, some) =
-            read().map_err(|error| db_error(&error, WHAT))?;
+        let Mentioned {
+            oid,
+            schema,
+            name,
+            role,
+            usage,
+            select,
+            some,
+        } = Mentioned::read(&row).map_err(|error| db_error(&error, WHAT))?;
         oids.push(oid);
         if !usage {
             missing.add(

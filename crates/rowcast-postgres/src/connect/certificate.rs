@@ -35,10 +35,6 @@ fn seconds(time: SystemTime) -> i64 {
         .map_or(0, |since| since.as_secs() as i64)
 }
 
-pub(super) fn now() -> i64 {
-    seconds(SystemTime::now())
-}
-
 /// `2027-01-31T12:00:00Z`.
 pub(super) fn format_seconds(at: i64) -> String {
     let mut text = String::new();

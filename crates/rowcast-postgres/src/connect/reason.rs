@@ -183,7 +183,7 @@ pub(super) fn login(
     handshake: Option<&Observed>,
 ) -> LoginFailure {
     if let Some(db) = error.as_db_error() {
-        return refused(config, db);
+        return refused(config, db, handshake);
     }
     let innermost = innermost(error);
     // The driver gives its kinds no names; its two TLS texts are covered by tests.
@@ -242,7 +242,7 @@ fn quoted(name: &str) -> String {
     crate::sql::ident(name)
 }
 
-fn refused(config: &ConnectConfig, db: &DbError) -> LoginFailure {
+fn refused(config: &ConnectConfig, db: &DbError, handshake: Option<&Observed>) -> LoginFailure {
     let state = db.code().code();
     let reason = login_failed(config).detail(words(db));
     let (user, database) = (quoted(&config.user), quoted(&config.database));
@@ -256,6 +256,16 @@ fn refused(config: &ConnectConfig, db: &DbError) -> LoginFailure {
                 "check user and password; a new one is set with: ALTER ROLE {user} PASSWORD '…';"
             )),
         },
+        // The server asked for a certificate, got none, and a rule (which names pg_hba.conf in
+        // every language when it is missing) was found.
+        "28000"
+            if config.sslcert.is_none()
+                && !says.contains("pg_hba.conf")
+                && handshake.is_some_and(|o| o.with(|seen| seen.client_certificate_wanted))
+                && db.routine() == Some("ClientAuthentication") =>
+        {
+            reason.hint("set sslcert and sslkey to the client certificate issued for this role")
+        }
         // ClientAuthentication raises this when no line of pg_hba.conf matches.
         "28000" if db.routine() == Some("ClientAuthentication") || says.contains("pg_hba.conf") => {
             let encryption = if config.sslmode == SslMode::Disable {

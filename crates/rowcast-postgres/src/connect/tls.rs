@@ -15,7 +15,7 @@ use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::certificate::{Facts, format_seconds, now};
+use super::certificate::{Facts, format_seconds};
 use super::config::{ConnectConfig, RootCert, SslMode};
 use super::verify::{Observed, Problem, Trust, Verifier};
 
@@ -57,6 +57,8 @@ pub struct Negotiated {
     pub issuer: Option<String>,
     /// When the server's certificate ends, in seconds since 1970.
     pub expires_at_s: Option<i64>,
+    /// When the handshake was, in seconds since 1970.
+    pub at_s: i64,
 }
 
 impl Negotiated {
@@ -69,6 +71,7 @@ impl Negotiated {
             subject: None,
             issuer: None,
             expires_at_s: None,
+            at_s: 0,
         }
     }
 
@@ -80,7 +83,7 @@ impl Negotiated {
     /// When the certificate ends, when that is less than 14 days away.
     pub fn expires_soon(&self) -> Option<String> {
         self.expires_at_s
-            .filter(|at| at - now() < EXPIRY_WARNING_S)
+            .filter(|at| at - self.at_s < EXPIRY_WARNING_S)
             .map(format_seconds)
     }
 
@@ -275,6 +278,7 @@ pub(super) fn negotiated(
             subject: facts.as_ref().map(|facts| facts.subject.clone()),
             issuer: facts.as_ref().map(|facts| facts.issuer.clone()),
             expires_at_s: facts.map(|facts| facts.not_after),
+            at_s: seen.at_s,
         }
     })
 }

@@ -49,6 +49,8 @@ pub(super) enum Problem {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) certificate: Option<CertificateDer<'static>>,
+    /// The handshake's time, in seconds since 1970.
+    pub(super) at_s: i64,
     pub(super) version: Option<&'static str>,
     pub(super) problem: Option<Problem>,
     /// The server asked for a client certificate.
@@ -212,8 +214,10 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.observed
-            .with(|seen| seen.certificate = Some(end_entity.clone().into_owned()));
+        self.observed.with(|seen| {
+            seen.certificate = Some(end_entity.clone().into_owned());
+            seen.at_s = now.as_secs() as i64;
+        });
         self.check(end_entity, intermediates, server_name, ocsp_response, now)
             .map_err(|problem| {
                 self.observed.with(|seen| seen.problem = Some(problem));
