@@ -4,8 +4,15 @@
 //! *invalid*, never a panic and never the end of the run.
 
 mod carried;
+pub mod cast;
+mod compiler;
 pub mod decimal;
+pub mod fields;
 mod filters;
+pub mod function;
+mod moment;
+pub mod reference;
+mod rule;
 mod scan;
 pub mod template;
 
@@ -15,6 +22,10 @@ use crate::fault::Reason;
 use crate::record::RunContext;
 use crate::row::Row;
 use crate::value::{Name, Object};
+
+pub use fields::{CompileInput, FieldMapping, MappingProblem};
+pub use reference::reference_markdown;
+pub use template::{Context, Template, TemplateTree, is_template};
 
 /// A compiled mapping. Rowcast's own `fields:` is one; Segment's and RudderStack's languages are
 /// others behind the same seam.

@@ -188,7 +188,7 @@ impl Object for Carried {
 }
 
 /// The test `is none`, also where null travels as empty text.
-pub(super) fn is_null(value: Jinja) -> bool {
+pub(super) fn is_null(value: &Jinja) -> bool {
     value.is_none()
         || value
             .downcast_object_ref::<Carried>()

@@ -240,6 +240,17 @@ impl Decimal {
         Self::made(self.negative, digits, places.max(0) as usize)
     }
 
+    /// The whole number towards zero.
+    #[must_use]
+    pub fn cut(self) -> Self {
+        let rounding = if self.negative {
+            Rounding::Ceil
+        } else {
+            Rounding::Floor
+        };
+        self.round(0, rounding)
+    }
+
     /// Without trailing zeros after the point.
     #[must_use]
     pub fn trimmed(mut self) -> Self {
@@ -253,10 +264,10 @@ impl Decimal {
     /// As a value: whole numbers that fit are integers, others keep their digits.
     pub fn into_value(self) -> Value {
         let text = self.to_plain();
-        if self.scale == 0 {
-            if let Ok(whole) = text.parse() {
-                return Value::Int(whole);
-            }
+        if self.scale == 0
+            && let Ok(whole) = text.parse()
+        {
+            return Value::Int(whole);
         }
         Value::Decimal(text.into())
     }

@@ -342,7 +342,7 @@ fn compile_expression(source: &str) -> Result<Part, Reason> {
         return Ok(Part::Path { column, members });
     }
     let manner = check_tokens(source, &tokens)?;
-    let environment: &'static Environment<'static> = filters::environment();
+    let environment: &'static Environment<'static> = filters::environment(manner);
     let expression = environment
         .compile_expression_owned(source.to_owned())
         .map_err(|error| invalid(source, error_text(&error)))?;
@@ -370,7 +370,7 @@ fn plain_path(tokens: &[Token<'_>]) -> Option<(Name, Vec<Name>)> {
             _ => return None,
         }
     }
-    if tokens.len() % 2 == 0
+    if tokens.len().is_multiple_of(2)
         || matches!(
             &*names[0],
             "true" | "false" | "none" | "True" | "False" | "None"
@@ -395,6 +395,7 @@ fn check_tokens(source: &str, tokens: &[Token<'_>]) -> Result<Manner, Reason> {
                     if !filters::is_filter(name) {
                         return Err(unknown(source, "filter", name, filters::names()));
                     }
+                    manner.calculates |= filters::calculates(name);
                 }
             }
             Token::Word("is") => {
@@ -412,14 +413,13 @@ fn check_tokens(source: &str, tokens: &[Token<'_>]) -> Result<Manner, Reason> {
             Token::Symbol("(") => {
                 if let (Some(Token::Word(name)), Some(place)) =
                     (before, i.checked_sub(2).map(|i| tokens[i]))
+                    && place == Token::Symbol(".")
                 {
-                    if place == Token::Symbol(".") {
-                        return Err(invalid(
-                            source,
-                            format!("methods like `.{name}()` are not available"),
-                        )
-                        .hint(format!("use a filter: {{{{ value | {name} }}}}")));
-                    }
+                    return Err(invalid(
+                        source,
+                        format!("methods like `.{name}()` are not available"),
+                    )
+                    .hint(format!("use a filter: {{{{ value | {name} }}}}")));
                 }
                 let called = match before {
                     Some(Token::Word(name)) => {
