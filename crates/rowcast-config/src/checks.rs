@@ -399,21 +399,16 @@ fn cycles(project: &Project, problems: &mut Vec<Problem>) {
                 let last = circle[circle.len() - 1];
                 done.extend(circle.iter().copied());
                 circle.push(name);
+                let steps: Vec<String> = circle
+                    .windows(2)
+                    .map(|pair| format!("{} after {}", pair[0], pair[1]))
+                    .collect();
                 if let Some(sync) = project.syncs.get(last) {
                     let reason = reason(
                         Code::InvalidSchedule,
                         format!("{} waits for itself", subject(Kind::Sync, name)),
                     )
-                    .detail(format!(
-                        "the circle is {}",
-                        circle
-                            .iter()
-                            .rev()
-                            .copied()
-                            .collect::<Vec<_>>()
-                            .join(", after ")
-                            .replacen(", after", " after", 1)
-                    ))
+                    .detail(format!("the circle is {}", steps.join(", ")))
                     .hint("let one of them run by `every` or `cron`");
                     note(problems, reason, &sync.positions, &after_path(sync, name));
                 }
@@ -439,7 +434,7 @@ fn cycles(project: &Project, problems: &mut Vec<Problem>) {
 fn mirrors(project: &Project, problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<(&str, &str, Vec<&str>), &str> = BTreeMap::new();
     for (name, sync) in &project.syncs {
-        if sync.mode != Mode::Mirror {
+        if sync.mode != Mode::Mirror || !sync.on.removed {
             continue;
         }
         let mut identity: Vec<&str> = if sync.match_on.is_empty() {
@@ -488,7 +483,15 @@ fn renamings(project: &Project, problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, sync) in &project.syncs {
         let Some(was) = &sync.was else { continue };
-        if project.syncs.contains_key(was) {
+        if was == name {
+            let message = format!("{} says that it was itself", subject(Kind::Sync, name));
+            note(
+                problems,
+                reason(Code::Exclusive, message).hint("remove `was`, or name the old sync"),
+                &sync.positions,
+                "was",
+            );
+        } else if project.syncs.contains_key(was) {
             let message = format!(
                 "{} was \"{was}\", but a sync of that name still exists",
                 subject(Kind::Sync, name)

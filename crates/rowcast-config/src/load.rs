@@ -99,6 +99,7 @@ pub fn load(options: &LoadOptions<'_>) -> Loaded {
             environment: options.env.map(str::to_owned),
             ..Project::default()
         },
+        of_project_file: 0,
     };
     loader.read_all();
     loader.overlay();
@@ -124,6 +125,8 @@ struct Loader<'a> {
     /// SQL files by model.
     sql: BTreeMap<String, Arc<File>>,
     project: Project,
+    /// How many problems there were when `rowcast.yml` itself was done.
+    of_project_file: usize,
 }
 
 impl Loader<'_> {
@@ -420,6 +423,7 @@ impl Loader<'_> {
                     project.channels = objects::channels(node).into_iter().collect();
                     project.retention = objects::retention(node);
                     project.spool = objects::spool(node, self.options.dir);
+                    self.of_project_file = self.problems.len();
                 }
                 Kind::Source => {
                     let source = objects::source(name, node, self.options.dir, &mut walker);
@@ -458,14 +462,13 @@ impl Loader<'_> {
         self.secrets.dedup();
         // A mistake in `defaults:` shows in every object that takes them: once is enough.
         let mut seen = std::collections::HashSet::new();
+        let mut index = 0;
+        let own = self.of_project_file;
         self.problems.retain(|problem| {
-            problem.line.is_none()
-                || seen.insert((
-                    problem.file.clone(),
-                    problem.line,
-                    problem.column,
-                    problem.reason.code,
-                ))
+            index += 1;
+            let of_project = problem.file.as_deref() == Some(PROJECT_FILE);
+            let place = (problem.line, problem.column, problem.reason.code);
+            !of_project || seen.insert(place) || index <= own
         });
         for problem in &mut self.problems {
             problem.mask(&self.secrets);

@@ -540,22 +540,11 @@ fn match_on(node: &Node, walker: &mut Walker<'_>) -> Vec<(Name, Name)> {
             &match_on.at,
         );
     }
-    let mut pairs = Vec::new();
-    for entry in match_on.entries() {
-        match entry.value.text() {
-            Some(column) => pairs.push((entry.key.as_str().into(), column.into())),
-            None if entry.value.is_null() => {
-                let message = format!(
-                    "`match_on.{}` of {} names no column",
-                    entry.key, walker.subject
-                );
-                let hint = format!("write the column: `{}: {}`", entry.key, entry.key);
-                walker.note(reason(Code::MissingKey, message).hint(hint), &entry.key_at);
-            }
-            None => {}
-        }
-    }
-    pairs
+    let pair = |entry: &Entry| {
+        let column = entry.value.text()?;
+        Some((entry.key.as_str().into(), column.into()))
+    };
+    match_on.entries().iter().filter_map(pair).collect()
 }
 
 fn guards(node: &Node) -> Guards {

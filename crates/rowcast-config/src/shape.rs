@@ -204,6 +204,7 @@ pub(crate) fn describe(shape: &Shape) -> String {
         Shape::Integer { min, max } => match (*min, *max) {
             (0, u64::MAX) => "a whole number".into(),
             (min, u64::MAX) => format!("a whole number of at least {min}"),
+            (min, max) if min == max => format!("the number {min}"),
             (min, max) => format!("a whole number from {min} to {max}"),
         },
         Shape::Boolean => "true or false".into(),

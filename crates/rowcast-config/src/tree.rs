@@ -216,23 +216,33 @@ impl<'a> Reader<'a, '_> {
                 None => return Ok((Event::StreamEnd, Span::default())),
                 Some(Err(error)) => {
                     let mark = error.marker();
-                    let at = Location::new(self.file, mark.line(), mark.col() + 1, 1);
-                    let line = self.file.text.lines().nth(mark.line().saturating_sub(1));
-                    let tab = line.is_some_and(|line| {
-                        line[..line.len() - line.trim_start().len()].contains('\t')
-                    });
+                    let mut at = Location::new(self.file, mark.line(), mark.col() + 1, 1);
                     let mut reason =
                         reason(Code::YamlSyntax, "the file is not valid YAML").detail(error.info());
-                    reason = if tab {
-                        reason.hint("indent with spaces: YAML does not allow tabs for indentation")
+                    if let Some((line, column)) = self.tab_near(mark.line()) {
+                        at = Location::new(self.file, line, column, 1);
+                        reason = reason
+                            .hint("indent with spaces: YAML does not allow tabs for indentation");
                     } else {
-                        reason.hint("look at the marked place and the line above it: a missing quote, colon or space")
-                    };
+                        reason = reason.hint("look at the marked place and the line above it: a missing quote, colon or space");
+                    }
                     self.problems.push(Problem::at(reason, &at));
                     return Err(Stopped);
                 }
             }
         }
+    }
+
+    /// A tab in the indentation of this line or the next: the parser notices it late or early.
+    fn tab_near(&self, line: usize) -> Option<(usize, usize)> {
+        let lines = self.file.text.lines().enumerate();
+        lines
+            .skip(line.saturating_sub(1))
+            .take(2)
+            .find_map(|(i, text)| {
+                let indent = &text[..text.len() - text.trim_start().len()];
+                Some((i + 1, indent.chars().position(|c| c == '\t')? + 1))
+            })
     }
 
     fn location(&self, span: Span) -> Location {

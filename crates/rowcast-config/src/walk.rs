@@ -86,18 +86,19 @@ impl Walker<'_> {
         } else {
             format!("`{path}` of {} has no `{}`", self.subject, key.name)
         };
-        let example = key.example.map_or_else(
-            || {
-                format!(
-                    "add `{}:` with {}: {}",
-                    key.name,
-                    describe(&key.shape),
-                    lower(key.help)
-                )
-            },
-            |example| format!("add `{}: {example}`: {}", key.name, lower(key.help)),
-        );
-        self.note(reason(Code::MissingKey, message).hint(example), at);
+        let hint = match key.example {
+            Some(example) => format!("add `{}: {example}` ({})", key.name, lower(key.help)),
+            None => {
+                let value = describe(&key.shape);
+                format!("add `{}:` with {value} ({})", key.name, lower(key.help))
+            }
+        };
+        let code = if self.wrong == Code::InvalidSetting {
+            self.wrong
+        } else {
+            Code::MissingKey
+        };
+        self.note(reason(code, message).hint(hint), at);
     }
 
     pub(crate) fn unknown_key(&mut self, key: &str, at: &Location, known: &[&str], path: &str) {
@@ -160,7 +161,9 @@ impl Walker<'_> {
 
     fn either(&mut self, node: &Node, shapes: &[Shape], whole: &Shape, path: &str) {
         let fitting: Vec<&Shape> = shapes.iter().filter(|shape| fits(node, shape)).collect();
-        if let [only] = fitting[..] {
+        if let [only] = fitting[..]
+            && node.scalar().is_none()
+        {
             self.check(node, only, path);
             return;
         }
@@ -245,11 +248,11 @@ impl Walker<'_> {
             self.secret_here(&node.at, path);
             return;
         }
-        if matches!(shape, Shape::Secret) || scalar.secret && matches!(shape, Shape::Text) {
-            self.secrets.push(scalar.text.clone());
-        }
         if scalar.unresolved {
             return;
+        }
+        if matches!(shape, Shape::Secret) || scalar.secret && matches!(shape, Shape::Text) {
+            self.secrets.push(scalar.text.clone());
         }
         if let Err(wrong) = judge(scalar, shape) {
             match wrong {
@@ -275,8 +278,14 @@ impl Walker<'_> {
             node.found()
         };
         let message = format!("{place} is not {}", short(shape));
+        let schedule = path.starts_with("schedule") || path.starts_with("defaults.syncs.schedule");
+        let code = if schedule {
+            Code::InvalidSchedule
+        } else {
+            self.wrong
+        };
         self.note(
-            reason(self.wrong, message)
+            reason(code, message)
                 .detail(format!("found {found}"))
                 .hint(hint),
             &node.at,

@@ -2,5 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up fails")]
 
+mod mistakes;
 mod project;
+mod reading;
 mod support;

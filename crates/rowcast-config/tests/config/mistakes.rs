@@ -1,0 +1,443 @@
+//! One mistake at a time in a project that is otherwise good: the codes are listed here, the text
+//! people read is in `snapshots/`.
+
+use std::fmt::Write as _;
+
+use crate::support::{Fixture, rendered};
+
+/// What a case writes, and the codes of the problems it must cause.
+type Case<'a> = (&'a str, &'a str, &'a [&'a str]);
+
+fn golden(name: &str, text: &str) {
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(name, text);
+    });
+}
+
+fn show(cases: &[Case<'_>]) -> String {
+    let mut out = String::new();
+    for (path, text, codes) in cases {
+        let fixture = Fixture::good();
+        fixture.write(path, text);
+        let loaded = fixture.load();
+        let found: Vec<&str> = loaded
+            .problems
+            .iter()
+            .map(|problem| problem.reason.code.as_str())
+            .collect();
+        assert_eq!(&found, codes, "{text}\n{}", rendered(&loaded));
+        let _ = writeln!(out, "{}", rendered(&loaded));
+    }
+    out
+}
+
+/// A sync that differs from the good one by these lines.
+fn sync(lines: &str) -> String {
+    format!(
+        "sync: customers\nmodel: customers\ndestination: hook\nfields: {{ email: email }}\n{lines}"
+    )
+}
+
+fn with_sync(cases: &[(&str, &[&str])]) -> String {
+    let texts: Vec<String> = cases.iter().map(|(lines, _)| sync(lines)).collect();
+    let cases: Vec<Case<'_>> = cases
+        .iter()
+        .zip(&texts)
+        .map(|((_, codes), text)| ("syncs/customers.yml", text.as_str(), *codes))
+        .collect();
+    show(&cases)
+}
+
+#[test]
+fn files_that_are_not_yaml() {
+    let bomb = " a: &a [x, x]\n b: &b [*a, *a]\n c: [*b, *b]\n";
+    golden(
+        "files_that_are_not_yaml",
+        &show(&[
+            ("sources/more.yml", "source: more\n\thost: h\n", &["E0103"]),
+            (
+                "sources/more.yml",
+                "source: more\nlimits:\n\tconnections: 4\n",
+                &["E0103"],
+            ),
+            ("sources/more.yml", "source: \"more\nhost: h\n", &["E0103"]),
+            ("sources/more.yml", "", &["E0103"]),
+            (
+                "syncs/customers.yml",
+                &sync("mode: upsert\nmode: mirror\n"),
+                &["E0103"],
+            ),
+            (
+                "tests/bomb.yml",
+                &format!("test: bomb\nsync: customers\nrows: []\nexpect: []\nx:\n{bomb}"),
+                &["E0104", "E0103", "E0103", "E0103", "E0103"],
+            ),
+            (
+                "sources/shop.yml",
+                "source: shop\nhost: h\ndatabase: d\nuser: u\n---\nx: 1\n",
+                &["E0103"],
+            ),
+            (
+                "syncs/customers.yml",
+                &sync("description: !!str 5\n"),
+                &["E0103"],
+            ),
+            ("sources/more.yaml", "source: more\n", &["E0107"]),
+            ("models/lonely.sql", "select 1", &["E0106"]),
+        ]),
+    );
+    let fixture = Fixture::good();
+    fixture.write("sources/more.yml", b"source: more\nhost: \xff\n");
+    golden("a_file_that_is_not_text", &rendered(&fixture.load()));
+}
+
+#[test]
+fn keys_and_values() {
+    golden(
+        "keys_and_values",
+        &show(&[
+            ("rowcast.yml", "project: shop\nversion: 2\n", &["E0105"]),
+            ("rowcast.yml", "project: shop\n", &["E0106"]),
+            ("rowcast.yml", "- a\n", &["E0105"]),
+            (
+                "rowcast.yml",
+                "project: shop\nversion: 1\ndefaults: { syncs: { retry: { rnus: 3 } } }\n",
+                &["E0104"],
+            ),
+            (
+                "syncs/customers.yml",
+                &sync("shedule: { every: 15m }\n"),
+                &["E0104"],
+            ),
+            ("syncs/customers.yml", &sync("paused: yes\n"), &["E0105"]),
+            (
+                "syncs/customers.yml",
+                &sync("paused: [a\n  , b]\n"),
+                &["E0105"],
+            ),
+            (
+                "sources/wrong.yml",
+                "source: right\nhost: h\ndatabase: d\nuser: u\n",
+                &["E0107"],
+            ),
+            (
+                "sources/a b.yml",
+                "source: a b\nhost: h\ndatabase: d\nuser: u\n",
+                &["E0107"],
+            ),
+        ]),
+    );
+}
+
+#[test]
+fn sources_and_models() {
+    let source = |lines: &str| format!("source: shop\nhost: h\ndatabase: d\nuser: u\n{lines}");
+    golden(
+        "sources_and_models",
+        &show(&[
+            (
+                "sources/shop.yml",
+                "source: shop\nhost: h\n",
+                &["E0106", "E0106"],
+            ),
+            (
+                "sources/shop.yml",
+                &source("url: x\n"),
+                &["E0111", "E0111", "E0111"],
+            ),
+            (
+                "sources/shop.yml",
+                &source("password: ${env:SHOP_PASSWORD}\n"),
+                &["E0109"],
+            ),
+            (
+                "sources/shop.yml",
+                &source("password: ${file:secrets/none}\n"),
+                &["E0109"],
+            ),
+            (
+                "sources/shop.yml",
+                &source("state_schema: ${var:schema}\n"),
+                &["E0109"],
+            ),
+            (
+                "sources/shop.yml",
+                &source("state_schema: ${evn:SCHEMA}\n"),
+                &["E0105"],
+            ),
+            (
+                "sources/shop.yml",
+                &source("password: { command: [] }\n"),
+                &["E0105"],
+            ),
+            (
+                "sources/shop.yml",
+                &source("port: 70000\nsslmode: verifyfull\n"),
+                &["E0105", "E0105"],
+            ),
+            (
+                "sources/shop.yml",
+                &source("limits: { statement_timeout: 10 }\n"),
+                &["E0105"],
+            ),
+            (
+                "sources/shop.yml",
+                &source("state: { source: shop }\n"),
+                &["E0105"],
+            ),
+            (
+                "models/customers.yml",
+                "model: customers\nsource: shop\nprimary_key: [id]\n",
+                &["E0106"],
+            ),
+            (
+                "models/customers.yml",
+                "model: customers\nsource: shop\nsql: select 1\n",
+                &["E0106"],
+            ),
+            (
+                "models/customers.yml",
+                "model: customers\nsource: shop\nsql: select 1\ntable: t\nprimary_key: [id]\n",
+                &["E0111"],
+            ),
+            ("models/customers.sql", "select 1", &["E0111"]),
+            (
+                "models/customers.yml",
+                "model: customers\nsource: shp\ntable: select 1\n",
+                &["E0108", "E0105"],
+            ),
+            (
+                "models/customers.yml",
+                "model: customers\nsource: shop\ndbt: { model: customers }\n",
+                &["E0105"],
+            ),
+            (
+                "models/customers.yml",
+                "model: customers\nsource: shop\ntable: t\nprimary_key: [id, id]\ntime_zone: Europe/Pariss\n",
+                &["E0105", "E0105"],
+            ),
+        ]),
+    );
+    let fixture = Fixture::good();
+    fixture.write(
+        "models/more.yml",
+        "model: more\nsource: shop\nprimary_key: [id]\n",
+    );
+    fixture.write(
+        "models/more.sql",
+        "select id\nfrom ${var:tabel} where x = '${env:SECRET}'\n",
+    );
+    fixture.write(
+        "rowcast.yml",
+        "project: shop\nversion: 1\nvariables: { table: t }\n",
+    );
+    golden("placeholders_in_sql", &rendered(&fixture.load()));
+}
+
+#[test]
+fn destinations_and_their_settings() {
+    let hook =
+        |settings: &str| format!("destination: hook\nconnector: http\nsettings:\n{settings}");
+    golden(
+        "destinations_and_their_settings",
+        &show(&[
+            (
+                "destinations/hook.yml",
+                "destination: hook\nconnector: htpp\n",
+                &["E0113"],
+            ),
+            (
+                "destinations/hook.yml",
+                "destination: hook\nconnector: http\nurl: https://x\n",
+                &["E0104"],
+            ),
+            (
+                "destinations/hook.yml",
+                &hook("  uri: https://x\n"),
+                &["E0104"],
+            ),
+            (
+                "destinations/hook.yml",
+                &hook("  auth: { bearer: x, none: }\n"),
+                &["E0111"],
+            ),
+            (
+                "destinations/hook.yml",
+                &hook("  auth: { basic: { user: u } }\n"),
+                &["E0114"],
+            ),
+            (
+                "destinations/hook.yml",
+                &hook("  auth: bearer\n"),
+                &["E0114"],
+            ),
+            (
+                "destinations/hook.yml",
+                &hook("  format: arary\n  retries: many\n"),
+                &["E0114", "E0114"],
+            ),
+            (
+                "destinations/hook.yml",
+                &hook(
+                    "  outcomes: { at: r, pair_by: key, rejected_when: { path: s, in: error } }\n",
+                ),
+                &["E0114"],
+            ),
+            (
+                "destinations/db.yml",
+                "destination: db\nconnector: postgres\n",
+                &["E0114"],
+            ),
+            (
+                "destinations/hook.yml",
+                "destination: hook\nconnector: http\nrate: { requests: 0 }\nallow_addresses: [10.0.0.0/40, localhost]\nbatch: { max_bytes: 1 MB }\n",
+                &["E0106", "E0105", "E0105", "E0105", "E0105"],
+            ),
+        ]),
+    );
+}
+
+#[test]
+fn syncs() {
+    golden(
+        "syncs",
+        &with_sync(&[
+            ("mode: miror\n", &["E0105"]),
+            ("guards: { removed: 10 }\n", &["E0105"]),
+            ("on: [added, updted]\n", &["E0105"]),
+            ("on: [removed]\n", &["E0111"]),
+            ("on: type = 'track'\n", &["E0105"]),
+            ("match_on: {}\n", &["E0105"]),
+            ("mapping: { a: 1 }\n", &["E0105", "E0111"]),
+            ("alerts: { to: [ops] }\n", &["E0108"]),
+            ("where: ${env:SECRET_CONDITION}\n", &["E0109", "E0105"]),
+            ("request: { upsert: { puts: /x } }\n", &["E0104"]),
+            ("was: customers\n", &["E0111"]),
+            ("match_on: { email: }\n", &["E0105"]),
+        ]),
+    );
+    golden(
+        "syncs_and_others",
+        &show(&[
+            (
+                "syncs/customers.yml",
+                "sync: customers\nmodel: custmers\ndestination: crm\nfields: {}\n",
+                &["E0108", "E0108", "E0106"],
+            ),
+            (
+                "syncs/customers.yml",
+                "sync: customers\nmodel: customers\ndestination: hook\n",
+                &["E0106"],
+            ),
+            (
+                "syncs/customers.yml",
+                "sync: customers\nmodel: customers\ndestination: hook\nevent: { type: track }\n",
+                &["E0105"],
+            ),
+            (
+                "tests/one.yml",
+                "test: one\nsync: custmers\nrows: [{ id: 1 }]\nexpect: []\n",
+                &["E0108", "E0105"],
+            ),
+            (
+                "environments/prod.yml",
+                "environment: prod\nsyncs: { customers: mirror }\n",
+                &["E0105"],
+            ),
+        ]),
+    );
+}
+
+#[test]
+fn schedules() {
+    golden(
+        "schedules",
+        &with_sync(&[
+            ("schedule: { every: 5s }\n", &["E0112"]),
+            ("schedule: { every: 15 }\n", &["E0112"]),
+            ("schedule: { cron: \"0 25 * * *\" }\n", &["E0112"]),
+            (
+                "schedule: { cron: \"0 6 * * *\", timezone: Mars/Base }\n",
+                &["E0112"],
+            ),
+            (
+                "schedule: { days: [mon, tues], at: \"09:00\" }\n",
+                &["E0112"],
+            ),
+            ("schedule: { days: [mon] }\n", &["E0112"]),
+            ("schedule: { every: 1h, cron: \"0 6 * * *\" }\n", &["E0111"]),
+            ("schedule: { timezone: UTC }\n", &["E0112"]),
+            ("schedule: { every: 1h, when: finished }\n", &["E0112"]),
+            ("schedule: hourly\n", &["E0112"]),
+            ("schedule: { after: [customers] }\n", &["E0112"]),
+            ("schedule:\n  - { after: [orders] }\n", &["E0108"]),
+        ]),
+    );
+}
+
+#[test]
+fn syncs_that_wait_for_each_other() {
+    let fixture = Fixture::good();
+    for (name, after) in [("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")] {
+        fixture.write(
+            &format!("syncs/{name}.yml"),
+            format!("sync: {name}\nmodel: customers\ndestination: hook\nfields: {{ email: email }}\nschedule: {{ after: [{after}] }}\n"),
+        );
+    }
+    golden("syncs_that_wait_for_each_other", &rendered(&fixture.load()));
+}
+
+#[test]
+fn what_a_connector_can_not_do() {
+    let fixture = Fixture::good();
+    fixture.write(
+        "destinations/out.yml",
+        "destination: out\nconnector: file\nsettings: { path: out.csv }\n",
+    );
+    fixture.write(
+        "destinations/db.yml",
+        "destination: db\nconnector: postgres\nsettings: { url: x }\n",
+    );
+    for (name, lines) in [
+        ("a", "destination: out\nmode: mirror\n"),
+        ("b", "destination: db\n"),
+        ("c", "destination: db\nobject: t\nrequest: { upsert: x }\n"),
+        // Without removals a mirror is an upsert, and the file can do that.
+        (
+            "d",
+            "destination: out\nmode: mirror\non: [added, updated]\n",
+        ),
+    ] {
+        fixture.write(
+            &format!("syncs/{name}.yml"),
+            format!("sync: {name}\nmodel: customers\nfields: {{ email: email }}\n{lines}"),
+        );
+    }
+    golden("what_a_connector_can_not_do", &rendered(&fixture.load()));
+}
+
+#[test]
+fn rule_16_two_mirrors_on_one_object_are_refused() {
+    let fixture = Fixture::good();
+    fixture.write(
+        "destinations/db.yml",
+        "destination: db\nconnector: postgres\nsettings: { url: x }\n",
+    );
+    for (name, lines) in [
+        ("a", "object: t\nmode: mirror\nmatch_on: { id: id }\n"),
+        // The primary key is the same identity.
+        ("b", "object: t\nmode: mirror\n"),
+        ("c", "object: t\nmode: mirror\nmatch_on: { email: email }\n"),
+        ("d", "object: u\nmode: mirror\n"),
+        ("e", "object: t\nmode: upsert\n"),
+    ] {
+        fixture.write(
+            &format!("syncs/{name}.yml"),
+            format!("sync: {name}\nmodel: customers\ndestination: db\nfields: {{ email: email }}\n{lines}"),
+        );
+    }
+    golden(
+        "rule_16_two_mirrors_on_one_object_are_refused",
+        &rendered(&fixture.load()),
+    );
+}
