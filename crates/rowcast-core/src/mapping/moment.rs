@@ -47,7 +47,7 @@ fn utc(at: DateTime) -> Option<i64> {
     Offset::UTC
         .to_timestamp(at)
         .ok()
-        .map(|at| at.as_microsecond())
+        .map(Timestamp::as_microsecond)
 }
 
 fn days(date: Date) -> i32 {

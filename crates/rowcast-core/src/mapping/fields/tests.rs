@@ -106,18 +106,18 @@ fn the_example_of_the_contract_maps() {
                 "seen_at":{"column":"last_seen","as":"unix","nulls":"omit"},
                 "total":"{{ total }}","n":5,"t":true,"nothing":null,"a.b":"id"}"#
         ),
-        r#"{"firstname":"Ada","name":"Ada ","plan":"free","source":"rowcast","email_sha256":"7d4ba7ac1cc6a4b7d5f0f6d8c5f7","address":{"city":"1","country":"ADA"},"phones":["1",null],"seen_at":1709209800,"total":12345678901234567890.10,"n":5,"t":true,"nothing":null,"a.b":7}"#
-            .replace("7d4ba7ac1cc6a4b7d5f0f6d8c5f7", "HASH")
+        r#"{"firstname":"Ada","name":"Ada ","plan":"free","source":"rowcast","email_sha256":"HASH","address":{"city":"1","country":"ADA"},"phones":["1",null],"seen_at":1709209800,"total":12345678901234567890.10,"n":5,"t":true,"nothing":null,"a.b":7}"#
             .replace("HASH", &sha256_of("ada@x.org"))
     );
 }
 
 fn sha256_of(text: &str) -> String {
     use sha2::Digest as _;
-    sha2::Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut out = String::new();
+    for byte in sha2::Sha256::digest(text.as_bytes()) {
+        out.push_str(&format!("{byte:02x}"));
+    }
+    out
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_sensitive_value_is_in_no_error() {
 }
 
 #[test]
-fn the_identity_is_match_on_else_the_primary_key() {
+fn rule_11_the_identity_is_match_on_else_the_primary_key() {
     let identity = |mapping: &FieldMapping, row: &Row| {
         let mut out = String::new();
         mapping.match_on(row, &context()).map(|object| {
@@ -285,7 +285,7 @@ fn the_identity_is_match_on_else_the_primary_key() {
 }
 
 #[test]
-fn digests_know_meaning_from_writing() {
+fn rule_6_a_digest_changes_with_the_meaning_of_a_field_and_not_with_its_writing() {
     let digests = |fields: &str, match_on| compile(fields, match_on).unwrap().digests();
     let one = digests(
         r#"{"a":"plan","b":{"lower":"Email"},"c":"{{ plan }}"}"#,

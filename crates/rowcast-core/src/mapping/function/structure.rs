@@ -10,14 +10,14 @@ use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     unary("join", Input::Any, "the items of a list as text with a separator between them; nulls are left out", (r#"{"join":["tags",", "]}"#, r#"{"tags":["a",null,"b"]}"#, r#""a, b""#), join).options("list, separator", 1, 2),
-    unary("first", Input::Any, "the first item of a list; null if it is empty", (r#"{"first":"tags"}"#, r#"{"tags":["a","b"]}"#, r#""a""#), |a| item(&a[0], "first", |items| items.first())),
-    unary("last", Input::Any, "the last item of a list; null if it is empty", (r#"{"last":"tags"}"#, r#"{"tags":["a","b"]}"#, r#""b""#), |a| item(&a[0], "last", |items| items.last())),
+    unary("first", Input::Any, "the first item of a list; null if it is empty", (r#"{"first":"tags"}"#, r#"{"tags":["a","b"]}"#, r#""a""#), |a| item(&a[0], "first", <[Value]>::first)),
+    unary("last", Input::Any, "the last item of a list; null if it is empty", (r#"{"last":"tags"}"#, r#"{"tags":["a","b"]}"#, r#""b""#), |a| item(&a[0], "last", <[Value]>::last)),
     unary("to_json", Input::Any, "JSON text; null gives null", (r#"{"to_json":"tags"}"#, r#"{"tags":["a",1.50]}"#, r#""[\"a\",1.50]""#), |a| bounded(to_json(&a[0]))),
     unary("parse_json", Input::Any, "the value that a JSON text holds", (r#"{"parse_json":"data"}"#, r#"{"data":"{\"a\":1.50}"}"#, r#"{"a":1.50}"#), parse_json),
     unary("json_get", Input::Any, "a part of a JSON value by its path, such as `address.city` or `tags[0]`; null if it is not there", (r#"{"json_get":["data","tags[1].name"]}"#, r#"{"data":{"tags":[1,{"name":"x"}]}}"#, r#""x""#), json_get).options("value, path", 2, 2),
     unary("equals", Input::Any, "whether two values are equal; numbers by their value, others by their text; null equals null only", (r#"{"equals":["plan",{"literal":"pro"}]}"#, r#"{"plan":"pro"}"#, "true"), |a| Ok(Value::Bool(equal(&a[0], &a[1])))).rules("value, value", 2, 2).sees_null(),
-    unary("less", Input::Any, "whether the first is less: numbers by their value, others by their text; null if one is null", (r#"{"less":["stock",10]}"#, r#"{"stock":9.5}"#, "true"), |a| order(a, Ordering::Less)).rules("value, value", 2, 2),
-    unary("greater", Input::Any, "whether the first is greater: numbers by their value, others by their text; null if one is null", (r#"{"greater":["total",10]}"#, r#"{"total":9.5}"#, "false"), |a| order(a, Ordering::Greater)).rules("value, value", 2, 2),
+    unary("less", Input::Any, "whether the first is less: numbers by their value, others by their text; null if one is null", (r#"{"less":["stock",10]}"#, r#"{"stock":9.5}"#, "true"), |a| Ok(order(a, Ordering::Less))).rules("value, value", 2, 2),
+    unary("greater", Input::Any, "whether the first is greater: numbers by their value, others by their text; null if one is null", (r#"{"greater":["total",10]}"#, r#"{"total":9.5}"#, "false"), |a| Ok(order(a, Ordering::Greater))).rules("value, value", 2, 2),
     unary("contains", Input::Any, "whether a text contains a part, or a list an item", (r#"{"contains":["email","@"]}"#, r#"{"email":"a@b.c"}"#, "true"), contains).options("value, part", 2, 2),
     unary("starts_with", Input::Text, "whether a text starts with another", (r#"{"starts_with":["phone","+49"]}"#, r#"{"phone":"+49301"}"#, "true"), |a| Ok(Value::Bool(text_of(&a[0]).starts_with(&*text_of(&a[1]))))).options("value, start", 2, 2),
     unary("ends_with", Input::Text, "whether a text ends with another", (r#"{"ends_with":["email",".org"]}"#, r#"{"email":"a@b.c"}"#, "false"), |a| Ok(Value::Bool(text_of(&a[0]).ends_with(&*text_of(&a[1]))))).options("value, end", 2, 2),
@@ -147,13 +147,13 @@ fn equal(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn order(arguments: &[Argument<'_>], wanted: Ordering) -> Result<Value, Failure> {
+fn order(arguments: &[Argument<'_>], wanted: Ordering) -> Value {
     let (a, b) = (&*arguments[0], &*arguments[1]);
     if b.is_null() {
-        return Ok(Value::Null);
+        return Value::Null;
     }
     let ordering = decimal::compare(a, b).unwrap_or_else(|| to_text(a).cmp(&to_text(b)));
-    Ok(Value::Bool(ordering == wanted))
+    Value::Bool(ordering == wanted)
 }
 
 fn contains(arguments: &[Argument<'_>]) -> Result<Value, Failure> {
