@@ -297,8 +297,8 @@ impl Compiler<'_> {
                         Some(_) => {
                             self.invalid(
                                 &format!("{path}.nulls"),
-                                "`nulls` belongs to a field, not to an argument",
-                                "move it to the outermost mapping of the field",
+                                "`nulls` belongs to a field of the record, not here",
+                                "it stands beside the outermost operator of a field; to replace a null use `default`",
                             );
                             sound = false;
                         }
@@ -344,7 +344,9 @@ impl Compiler<'_> {
                 }
             },
             "object" => match argument {
-                Value::Object(members) => self.members(members, path, depth + 1).map(Node::Object),
+                Value::Object(members) => self
+                    .members(members, path, Place::Field, depth + 1)
+                    .map(Node::Object),
                 other => {
                     self.invalid(
                         &format!("{path}.object"),
@@ -373,6 +375,7 @@ impl Compiler<'_> {
         &mut self,
         members: &[(Name, Value)],
         path: &str,
+        place: Place,
         depth: usize,
     ) -> Option<Vec<(Name, Rule)>> {
         let mut rules = Vec::with_capacity(members.len());
@@ -387,7 +390,7 @@ impl Compiler<'_> {
                 self.invalid(&path, "a field's name can't be a template", "");
                 sound = false;
             }
-            match self.rule(value, &path, Place::Field, depth) {
+            match self.rule(value, &path, place, depth) {
                 Some(rule) => rules.push((name.clone(), rule)),
                 None => sound = false,
             }

@@ -12,9 +12,9 @@ use crate::value::Value;
 /// Digits after the point of a quotient, at least; more if an operand has more.
 pub const DIVISION_DIGITS: usize = 20;
 
-/// The most digits a number may have: as many as PostgreSQL's numeric allows before the point
-/// would make a megabyte of a short row, so this is lower.
-pub const MAX_DIGITS: usize = 10_000;
+/// The most digits a number may have to be calculated with. Far beyond any amount, and low enough
+/// that a division of the longest numbers stays well under a second.
+pub const MAX_DIGITS: usize = 2_000;
 
 /// A finite decimal: `digits` (most significant first, each 0..=9) scaled down by 10^`scale`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -396,6 +396,15 @@ mod tests {
         assert_eq!(d("-1.2").round(0, Rounding::Floor).to_plain(), "-2");
         assert_eq!(d("-1.2").round(0, Rounding::Ceil).to_plain(), "-1");
         assert_eq!(d("1.2").round(0, Rounding::Ceil).to_plain(), "2");
+    }
+
+    #[test]
+    fn the_longest_numbers_are_divided_and_longer_ones_refused() {
+        let long = d(&"9".repeat(MAX_DIGITS));
+        assert_eq!(long.divide(&long).unwrap().to_plain(), "1");
+        assert!(long.divide(&d("7")).is_some());
+        assert_eq!(long.multiply(&long), None);
+        assert_eq!(Decimal::parse(&"9".repeat(MAX_DIGITS + 1)), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Mapper;
-use super::compiler::{Compiler, unknown_column};
+use super::compiler::{Compiler, Place, unknown_column};
 use super::reference::flow;
 use super::rule::{Rule, View, object};
 use crate::code::Code;
@@ -76,9 +76,9 @@ impl FieldMapping {
             columns: Vec::new(),
             problems: Vec::new(),
         };
-        let fields = named_rules(&mut compiler, input.fields, "fields");
+        let fields = named_rules(&mut compiler, input.fields, "fields", Place::Field);
         let match_on = match input.match_on {
-            Some(match_on) => named_rules(&mut compiler, match_on, "match_on"),
+            Some(match_on) => named_rules(&mut compiler, match_on, "match_on", Place::Argument),
             None => Some(Vec::new()),
         };
         if let (Some(Value::Object(_)), Some(rules)) = (input.match_on, &match_on)
@@ -148,9 +148,14 @@ impl FieldMapping {
     }
 }
 
-fn named_rules(compiler: &mut Compiler<'_>, tree: &Value, path: &str) -> Option<Vec<(Name, Rule)>> {
+fn named_rules(
+    compiler: &mut Compiler<'_>,
+    tree: &Value,
+    path: &str,
+    place: Place,
+) -> Option<Vec<(Name, Rule)>> {
     if let Value::Object(members) = tree {
-        return compiler.members(members, path, 1);
+        return compiler.members(members, path, place, 1);
     }
     compiler.problem(
         path,

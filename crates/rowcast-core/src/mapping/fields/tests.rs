@@ -282,6 +282,8 @@ fn rule_11_the_identity_is_match_on_else_the_primary_key() {
     assert_eq!(reason.code, Code::MatchMissing);
     assert!(reason.message.starts_with("match_on.email"));
     assert!(compile("{}", Some("{}")).is_err());
+    let cleared = r#"{"email":{"column":"Email","nulls":"clear"}}"#;
+    assert!(compile("{}", Some(cleared)).is_err());
 }
 
 #[test]
