@@ -1,6 +1,7 @@
 //! Test parts: throwaway PostgreSQL clusters, emulators, in-memory ledgers. A dev-dependency only.
 
 pub mod api;
+pub mod conformance;
 pub mod arbitrary;
 pub mod faulty;
 pub mod memory;
