@@ -25,6 +25,10 @@ impl Clock for SystemClock {
         tokio::time::Instant::now().into_std()
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock all others ask"
+    )]
     fn now_us(&self) -> i64 {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -4,126 +4,25 @@
 //! Everything is in memory and on a virtual clock; one history takes well under a millisecond of
 //! waiting. The oracle is `Table::mirror`: what a mirror of the table must hold.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod world;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use rowcast_core::sync::{Backoff, RetryPolicy, SyncPlan};
-use rowcast_core::{Code, Mode, RunReport, RunStatus, Selection};
-use rowcast_engine::{CancellationToken, RunInput, run};
+use rowcast_core::{Code, Mode, RunReport, RunStatus};
 use rowcast_testkit::arbitrary::{Round, history};
-use rowcast_testkit::faulty::{Act, Crash, FaultyDestination, FaultyLedger};
-use rowcast_testkit::memory::{MemoryDestination, MemoryLedger, MemorySync, Table, TableMapper};
+use rowcast_testkit::faulty::Act;
+use rowcast_testkit::memory::Table;
+use world::{Shape, World};
 
 /// Histories of each of the four tests; together more than 10,000.
 const HISTORIES: u32 = 2_600;
 
 /// Runs with faults in one history.
 const ROUNDS: usize = 4;
-
-/// A sync with everything it touches.
-struct World {
-    ledger: Arc<MemoryLedger>,
-    faulty_ledger: Arc<FaultyLedger>,
-    memory: Arc<MemoryDestination>,
-    destination: Arc<FaultyDestination>,
-    crash: Arc<Crash>,
-    mapper: Arc<TableMapper>,
-    mode: Mode,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Shape {
-    mode: Mode,
-    match_on_email: bool,
-    rewinds: bool,
-    publishes: bool,
-    batch: usize,
-    concurrency: usize,
-}
-
-impl World {
-    fn new(shape: Shape) -> Self {
-        let crash = Arc::new(Crash::default());
-        let ledger = MemoryLedger::new(MemorySync {
-            mode: shape.mode,
-            tracks_match: shape.match_on_email,
-            rewinds: shape.rewinds,
-            // Rejects stay due: the law is about what happens when they are tried.
-            retry: RetryPolicy {
-                runs: 1_000,
-                within: Duration::MAX,
-            },
-            ..MemorySync::default()
-        });
-        let mut memory = MemoryDestination::new(shape.batch, shape.concurrency);
-        memory.capabilities.publishes = shape.publishes;
-        let memory = Arc::new(memory);
-        Self {
-            faulty_ledger: FaultyLedger::new(ledger.clone(), crash.clone()),
-            destination: FaultyDestination::new(memory.clone(), crash.clone()),
-            mapper: Arc::new(TableMapper {
-                match_on_email: shape.match_on_email,
-            }),
-            mode: shape.mode,
-            ledger,
-            memory,
-            crash,
-        }
-    }
-
-    fn input(&self) -> RunInput {
-        let tracks_match = self.mapper.match_on_email;
-        let plan = SyncPlan {
-            name: "customers".into(),
-            object: "contact".into(),
-            key_columns: vec!["id".into()],
-            mode: self.mode,
-            on: Selection::default(),
-            guards: rowcast_core::guard::Guards::default(),
-            overrides: vec![rowcast_core::guard::Guard::Empty],
-            tracks_match,
-            keep_rows: false,
-            records_max: None,
-            duration_max: None,
-            backoff: Backoff {
-                attempts: 3,
-                ..Backoff::default()
-            },
-        };
-        let mut input = RunInput::new(
-            self.faulty_ledger.clone(),
-            self.destination.clone(),
-            self.mapper.clone(),
-            plan,
-        );
-        if tracks_match {
-            input.match_fields = vec!["email".into()];
-        }
-        input.cancel = CancellationToken::new();
-        let cancel = input.cancel.clone();
-        self.destination.on_cancel(move || cancel.cancel());
-        input
-    }
-
-    /// One run; `None` when the process ended before it did.
-    async fn run(&self) -> Option<RunReport> {
-        let report = tokio::select! {
-            biased;
-            () = self.crash.fired() => None,
-            report = run(self.input()) => Some(report.expect("the lease is free")),
-        };
-        self.crash.arm(None);
-        self.ledger.crash();
-        report
-    }
-
-    fn table(&self) -> Table {
-        self.ledger.table.lock().unwrap().clone()
-    }
-}
 
 /// Whatever happened in a run, its report adds up and counts what is there.
 fn check_report(report: &RunReport, table: &Table, acts: &[Act]) {
@@ -240,14 +139,17 @@ fn check(shape: impl Strategy<Value = Shape>) {
 }
 
 fn shape(mode: Mode, match_on_email: bool, publishes: bool) -> impl Strategy<Value = Shape> {
-    (1_usize..4, 1_usize..4, prop::bool::weighted(0.8)).prop_map(
-        move |(batch, concurrency, rewinds)| Shape {
+    (1_usize..4, 1_usize..4, prop::bool::weighted(0.8), 1_u32..4).prop_map(
+        move |(batch, concurrency, rewinds, attempts)| Shape {
             mode,
             match_on_email,
             rewinds: rewinds || !match_on_email,
             publishes,
             batch,
             concurrency,
+            attempts,
+            // Rejects stay due: the law is about what happens when they are tried.
+            retry_runs: 1_000,
         },
     )
 }
