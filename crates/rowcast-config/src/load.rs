@@ -10,11 +10,13 @@ use rowcast_core::{Code, Descriptor, Reason};
 use crate::checks;
 use crate::documents::keys;
 use crate::merge::{merge, presets};
-use crate::objects::{self, SqlFile};
+use crate::model::{self, SqlFile};
+use crate::objects;
 use crate::placeholder::{Resolver, Secrets};
 use crate::problem::{File, Location, Problem, reason};
 use crate::project::Project;
 use crate::shape::{Kind, Shape};
+use crate::sync;
 use crate::tree::{self, Node, Yaml};
 use crate::walk::{Walker, subject, suggest};
 
@@ -434,7 +436,7 @@ impl Loader<'_> {
                         .sql
                         .get(name)
                         .map(|file| sql_file(file, &resolver, &mut walker));
-                    let model = objects::model(name, node, sql, &mut walker);
+                    let model = model::model(name, node, sql, &mut walker);
                     project.models.insert(name.clone(), model);
                 }
                 Kind::Destination => {
@@ -443,7 +445,7 @@ impl Loader<'_> {
                         .insert(name.clone(), objects::destination(name, node));
                 }
                 Kind::Sync => {
-                    let sync = objects::sync(name, node, &mut walker);
+                    let sync = sync::sync(name, node, &mut walker);
                     project.syncs.insert(name.clone(), sync);
                 }
                 Kind::Test => {

@@ -78,7 +78,7 @@ impl Resolver<'_> {
                 );
                 out.text.push_str("${");
                 rest = after;
-                continue;
+                break;
             };
             let (inside, whole) = (&after[..end], &rest[start..=start + 2 + end]);
             rest = &after[end + 1..];

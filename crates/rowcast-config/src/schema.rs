@@ -111,7 +111,7 @@ fn of(shape: &Shape) -> Value {
         }
         Shape::Boolean => or_placeholder(json!({ "type": "boolean" })),
         Shape::Choice(words) => or_placeholder(json!({ "enum": words })),
-        Shape::Duration => {
+        Shape::Duration | Shape::Period => {
             or_placeholder(json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" }))
         }
         Shape::Size => or_placeholder(json!({

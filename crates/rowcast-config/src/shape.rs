@@ -26,6 +26,8 @@ pub enum Shape {
     Choice(Vec<&'static str>),
     /// `30s`, `10m`.
     Duration,
+    /// A duration above zero.
+    Period,
     /// `500KB`, `1MB`.
     Size,
     /// `10%`.
@@ -209,7 +211,7 @@ pub(crate) fn describe(shape: &Shape) -> String {
         },
         Shape::Boolean => "true or false".into(),
         Shape::Choice(words) => list_words(words, "or"),
-        Shape::Duration => "a duration such as 30s, 10m, 3h or 14d".into(),
+        Shape::Duration | Shape::Period => "a duration such as 30s, 10m, 3h or 14d".into(),
         Shape::Size => "a size such as 500KB or 1MB".into(),
         Shape::Percent => "a percentage such as 10%".into(),
         Shape::TimeZone => "a time zone such as Europe/Paris".into(),

@@ -150,12 +150,16 @@ impl Scalar {
     }
 }
 
+/// A file with more than these is not what its author thinks; nobody reads on.
+const SYNTAX_PROBLEMS_MAX: usize = 50;
+
 /// Reads one file. `None` when nothing usable was found; the problems say why.
 pub(crate) fn read(file: &Arc<File>, problems: &mut Vec<Problem>) -> Option<Node> {
     let mut reader = Reader {
         parser: Parser::new_from_str(&file.text),
         file,
         problems,
+        syntax_problems: 0,
     };
     reader.document()
 }
@@ -164,6 +168,7 @@ struct Reader<'a, 'p> {
     parser: Parser<'a, serde_saphyr::granit_parser::StrInput<'a>>,
     file: &'a Arc<File>,
     problems: &'p mut Vec<Problem>,
+    syntax_problems: usize,
 }
 
 /// The parser stopped; the problem is already noted.
@@ -259,8 +264,11 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn syntax(&mut self, at: &Location, message: &str, hint: &str) {
-        let reason = reason(Code::YamlSyntax, message).hint(hint);
-        self.problems.push(Problem::at(reason, at));
+        self.syntax_problems += 1;
+        if self.syntax_problems <= SYNTAX_PROBLEMS_MAX {
+            let reason = reason(Code::YamlSyntax, message).hint(hint);
+            self.problems.push(Problem::at(reason, at));
+        }
     }
 
     fn node(&mut self, event: Event<'a>, span: Span) -> Result<Node, Stopped> {

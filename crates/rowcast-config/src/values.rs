@@ -113,6 +113,7 @@ impl Node {
                         | Shape::Boolean
                         | Shape::Choice(_)
                         | Shape::Duration
+                        | Shape::Period
                         | Shape::Size,
                     ) => scalar.unresolved,
                     _ => scalar.secret,

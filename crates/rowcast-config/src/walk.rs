@@ -241,6 +241,7 @@ impl Walker<'_> {
                 | Shape::Boolean
                 | Shape::Choice(_)
                 | Shape::Duration
+                | Shape::Period
                 | Shape::Size
                 | Shape::Addresses
         );
@@ -302,7 +303,7 @@ fn short(shape: &Shape) -> String {
     match shape {
         Shape::Group(_) | Shape::OneOf(_) | Shape::Map(_) => "a mapping".into(),
         Shape::Either(_) => "of a form that is known here".into(),
-        Shape::Duration => "a duration".into(),
+        Shape::Duration | Shape::Period => "a duration".into(),
         Shape::Size => "a size".into(),
         Shape::Percent => "a percentage".into(),
         Shape::TimeZone => "a time zone".into(),
@@ -369,15 +370,19 @@ fn judge(scalar: &Scalar, shape: &Shape) -> Result<(), Option<String>> {
             let near = suggest(text, words.iter().copied()).filter(|_| !scalar.secret);
             return Err(near.map(|near| format!("did you mean `{near}`?")));
         }
-        Shape::Duration => {
+        Shape::Duration | Shape::Period => {
             if scalar.plain && text.parse::<u64>().is_ok() {
                 return Err(Some(format!(
                     "add the unit: `{text}s` for seconds, `{text}m` for minutes"
                 )));
             }
-            parse_duration(text).is_some()
+            let duration = parse_duration(text);
+            if *shape == Shape::Period && duration.is_some_and(|duration| duration.is_zero()) {
+                return Err(Some("write a duration above zero".into()));
+            }
+            duration.is_some()
         }
-        Shape::Size => parse_size(text).is_some(),
+        Shape::Size => parse_size(text).is_some_and(|bytes| bytes > 0),
         Shape::Percent => return percent(text).map(|_| ()).ok_or(None),
         Shape::TimeZone => return schedule::time_zone(text).map(|_| ()).map_err(Some),
         Shape::TimeOfDay => return schedule::time_of_day(text).map(|_| ()).ok_or(None),

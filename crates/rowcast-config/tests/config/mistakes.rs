@@ -304,6 +304,7 @@ fn syncs() {
         &with_sync(&[
             ("mode: miror\n", &["E0105"]),
             ("guards: { removed: 10 }\n", &["E0105"]),
+            ("run: { max_duration: 0s }\n", &["E0105"]),
             ("on: [added, updted]\n", &["E0105"]),
             ("on: [removed]\n", &["E0111"]),
             ("on: type = 'track'\n", &["E0105"]),

@@ -47,6 +47,15 @@ proptest! {
 }
 
 #[test]
+fn deep_and_wide_files_end_in_a_problem_or_a_value() {
+    for unit in ["[", "- ", "{a: ", "? ", "a:\n", "${", "*a "] {
+        let fixture = Fixture::good();
+        fixture.write("rowcast.yml", unit.repeat(20_000));
+        assert!(!fixture.load().problems.is_empty(), "{unit}");
+    }
+}
+
+#[test]
 fn every_example_of_the_reference_is_a_good_file() {
     for document in documents() {
         let mut fixture = Fixture::good();

@@ -1,0 +1,223 @@
+//! Keys that a project can preset for all its syncs or destinations, and the shapes they are made of.
+
+use crate::schedule::DAYS;
+use crate::shape::{Key, Kind, Shape};
+
+pub(crate) fn list(item: Shape) -> Shape {
+    Shape::List(Box::new(item))
+}
+
+pub(crate) fn map(value: Shape) -> Shape {
+    Shape::Map(Box::new(value))
+}
+
+pub(crate) fn count() -> Shape {
+    Shape::Integer {
+        min: 1,
+        max: u64::MAX,
+    }
+}
+
+pub(crate) fn up_to(max: u64) -> Shape {
+    Shape::Integer { min: 1, max }
+}
+
+fn schedule() -> Shape {
+    let time_zone =
+        || Key::optional("timezone", Shape::TimeZone, "Zone of the times").default("UTC");
+    let overlap = || {
+        Key::optional(
+            "overlap",
+            Shape::Choice(vec!["skip", "queue"]),
+            "What happens when the sync is still running",
+        )
+        .default("skip")
+    };
+    let catch_up = || {
+        Key::optional(
+            "catch_up",
+            Shape::Boolean,
+            "Whether a missed run is made up for, once",
+        )
+        .default("true")
+    };
+    let days = DAYS.iter().map(|(word, _)| *word).collect();
+    // One group: which keys belong together is checked when the schedule is read, because the
+    // message can then name the form that was meant.
+    let form = Shape::Group(vec![
+        Key::optional("every", Shape::Period, "Period, from 10s").example("15m"),
+        Key::optional(
+            "cron",
+            Shape::Cron,
+            "Minute, hour, day of month, month, day of week",
+        )
+        .example("\"0 6 * * 1-5\""),
+        Key::optional(
+            "days",
+            list(Shape::Choice(days)),
+            "Days of the week, with `at`",
+        )
+        .example("[mon, thu]"),
+        Key::optional(
+            "after",
+            list(Shape::Reference(Kind::Sync)),
+            "Syncs after whose end this one runs",
+        )
+        .example("[orders]"),
+        Key::optional(
+            "dbt",
+            Shape::Group(vec![
+                Key::required(
+                    "job",
+                    Shape::Plain,
+                    "The dbt Cloud job after whose end this sync runs",
+                )
+                .example("1234"),
+            ]),
+            "A dbt Cloud job",
+        ),
+        Key::optional(
+            "at",
+            Shape::TimeOfDay,
+            "Time of day, for `days`, or from which `every` is counted",
+        )
+        .example("\"09:30\""),
+        Key::optional(
+            "when",
+            Shape::Choice(vec!["succeeded", "finished"]),
+            "Which ends of the other syncs count, for `after`",
+        )
+        .default("succeeded"),
+        time_zone(),
+        overlap(),
+        catch_up(),
+    ]);
+    Shape::Either(vec![
+        Shape::Choice(vec!["manual"]),
+        form.clone(),
+        list(form),
+    ])
+}
+
+fn run() -> Shape {
+    Shape::Group(vec![
+        Key::optional(
+            "max_duration",
+            Shape::Period,
+            "A run stops after this time; the rest follows in the next run",
+        )
+        .example("1h"),
+        Key::optional(
+            "max_records",
+            count(),
+            "A run sends at most this many records",
+        )
+        .example("50000"),
+    ])
+}
+
+fn retry() -> Shape {
+    Shape::Group(vec![
+        Key::optional(
+            "runs",
+            Shape::Integer {
+                min: 0,
+                max: 10_000,
+            },
+            "In how many following runs a rejected row is tried again",
+        )
+        .default("5"),
+        Key::optional("for", Shape::Duration, "For how long it is tried again").default("14d"),
+    ])
+}
+
+fn guards() -> Shape {
+    Shape::Group(vec![
+        Key::optional(
+            "removed",
+            Shape::Percent,
+            "Share of the rows in state that may be removed within 24 hours",
+        )
+        .default("10%"),
+        Key::optional(
+            "changed",
+            Shape::Percent,
+            "Share of the rows in state that may change in one run",
+        )
+        .default("100%"),
+        Key::optional("calls", count(), "Most requests in one run").example("100000"),
+    ])
+}
+
+fn alerts() -> Shape {
+    Shape::Group(vec![
+        Key::optional(
+            "failed",
+            Shape::Boolean,
+            "Tell when a run failed or was held",
+        )
+        .default("true"),
+        Key::optional(
+            "rejected",
+            Shape::Percent,
+            "Tell when more of a run's records were rejected",
+        )
+        .example("5%"),
+        Key::optional(
+            "late",
+            Shape::Period,
+            "Tell when the last success is older than this",
+        )
+        .example("1h"),
+        Key::optional("to", list(Shape::Plain), "Channels of rowcast.yml").example("[ops]"),
+    ])
+}
+
+/// Keys of a sync that a project can preset.
+pub(crate) fn sync_policies() -> Vec<Key> {
+    vec![
+        Key::optional("schedule", schedule(), "When it runs: one form or a list of forms; without it only commands and triggers run it").example("{ every: 15m }"),
+        Key::optional("run", run(), "Limits of one run"),
+        Key::optional("retry", retry(), "How rejected rows are tried again: with their newest value"),
+        Key::optional("guards", guards(), "What holds a run before its first request"),
+        Key::optional("alerts", alerts(), "What is told, and to whom"),
+        Key::optional("log", Shape::Choice(vec!["errors", "all"]), "Which rows the row log names").example("errors"),
+        Key::optional("keep", Shape::Choice(vec!["rows"]), "Keeps the values sent, for old and new in plans, undo and delete payloads"),
+    ]
+}
+
+/// Keys of a destination that a project can preset.
+pub(crate) fn destination_policies() -> Vec<Key> {
+    vec![
+        Key::optional(
+            "batch",
+            Shape::Group(vec![
+                Key::optional(
+                    "max_records",
+                    up_to(1_000_000),
+                    "Most records in one request",
+                )
+                .example("100"),
+                Key::optional("max_bytes", Shape::Size, "Most bytes in one request").example("1MB"),
+            ]),
+            "Records that travel together; without it, what the connector does by default",
+        ),
+        Key::optional(
+            "rate",
+            Shape::Group(vec![
+                Key::required("requests", up_to(1_000_000), "How many requests").example("50"),
+                Key::required("per", Shape::Period, "In which time").example("1s"),
+            ]),
+            "Limit shared by all syncs of this destination",
+        )
+        .example("{ requests: 50, per: 1s }"),
+        Key::optional("concurrency", up_to(1_000), "Requests in flight together").example("8"),
+        Key::optional("timeout", Shape::Period, "How long one request may take").example("30s"),
+        Key::optional(
+            "allow_addresses",
+            list(Shape::Addresses),
+            "Loopback, private and link-local addresses that may be reached",
+        )
+        .example("[10.0.0.0/8]"),
+    ]
+}

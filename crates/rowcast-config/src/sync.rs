@@ -1,0 +1,211 @@
+//! A sync: what is sent where, in which mode, and the policies of its runs.
+
+use rowcast_core::Kind::{Added, Removed, Updated};
+use rowcast_core::guard::Guards;
+use rowcast_core::sync::RetryPolicy;
+use rowcast_core::{Code, Mode, Name, Selection, Value};
+
+use crate::objects::exclusive;
+use crate::problem::reason;
+use crate::project::{Alerts, Refresh, RowLog, RunLimits, Sync};
+use crate::timetable::schedules;
+use crate::tree::{Entry, Node, Yaml};
+use crate::walk::{Walker, percent};
+
+pub(crate) fn sync(name: &str, node: &Node, walker: &mut Walker<'_>) -> Sync {
+    let mode = node.word("mode").and_then(Mode::parse);
+    let mode = mode.unwrap_or_default();
+    mapping(node, mode, walker);
+    let run = node.get("run");
+    let retry = node.get("retry");
+    let default = RetryPolicy::default();
+    Sync {
+        name: name.to_owned(),
+        about: node.about(),
+        was: node.string("was"),
+        model: node.string("model").unwrap_or_default(),
+        destination: node.string("destination").unwrap_or_default(),
+        object: node.string("object"),
+        mode,
+        on: selection(node, mode, walker),
+        refresh: match node.word("refresh") {
+            Some("full") => Refresh::Full,
+            _ => Refresh::Incremental,
+        },
+        match_on: match_on(node, walker),
+        condition: node.string("where"),
+        fields: node
+            .get("fields")
+            .filter(|node| matches!(node.yaml, Yaml::Map(_)))
+            .map_or_else(|| Value::Object(Vec::new()), Node::value),
+        request: node
+            .get("request")
+            .map(|node| node.setting(None))
+            .unwrap_or_default(),
+        schedules: node
+            .get("schedule")
+            .map(|node| schedules(node, walker))
+            .unwrap_or_default(),
+        run: RunLimits {
+            max_duration: run.and_then(|node| node.duration("max_duration")),
+            max_records: run.and_then(|node| node.number("max_records")),
+        },
+        retry: RetryPolicy {
+            runs: retry
+                .and_then(|node| node.number("runs"))
+                .unwrap_or(default.runs),
+            within: retry
+                .and_then(|node| node.duration("for"))
+                .unwrap_or(default.within),
+        },
+        guards: node.get("guards").map(guards).unwrap_or_default(),
+        alerts: node.get("alerts").map(alerts).unwrap_or_default(),
+        log: match node.word("log") {
+            Some("errors") => RowLog::Errors,
+            Some("all") => RowLog::All,
+            _ => RowLog::Auto,
+        },
+        keep_rows: node.word("keep") == Some("rows"),
+        positions: node.positions(),
+    }
+}
+
+/// Exactly one of `fields`, `mapping`, `event`; only the first is available.
+fn mapping(node: &Node, mode: Mode, walker: &mut Walker<'_>) {
+    let written: Vec<&Entry> = ["fields", "mapping", "event"]
+        .iter()
+        .filter_map(|key| node.entry(key))
+        .filter(|entry| !entry.value.is_null())
+        .collect();
+    for entry in &written {
+        if entry.key != "fields" {
+            let what = if entry.key == "mapping" {
+                "Segment mappings"
+            } else {
+                "events"
+            };
+            let message = format!("`{}` of {} is not available yet", entry.key, walker.subject);
+            walker.note(
+                reason(Code::WrongType, message)
+                    .detail(format!("{what} arrive with their own step"))
+                    .hint("use `fields:` until then"),
+                &entry.key_at,
+            );
+        }
+    }
+    match written[..] {
+        [] if mode != Mode::Delete => {
+            let message = format!("{} has no `fields`", walker.subject);
+            walker.note(
+                reason(Code::MissingKey, message)
+                    .hint("say which field gets which column: `fields: { email: email }`"),
+                &node.at,
+            );
+        }
+        [first, second, ..] => {
+            let other = first.key.clone();
+            exclusive(walker, second, &other);
+        }
+        [only]
+            if only.key == "fields"
+                && matches!(&only.value.yaml, Yaml::Map(m) if m.is_empty())
+                && mode != Mode::Delete =>
+        {
+            let message = format!("`fields` of {} is empty", walker.subject);
+            walker.note(
+                reason(Code::MissingKey, message)
+                    .hint("say which field gets which column: `fields: { email: email }`"),
+                &only.key_at,
+            );
+        }
+        _ => {}
+    }
+}
+
+fn selection(node: &Node, mode: Mode, walker: &mut Walker<'_>) -> Selection {
+    let Some(on) = node.get("on").filter(|on| !on.is_null()) else {
+        return Selection::default();
+    };
+    if on.scalar().is_some() {
+        let message = format!(
+            "`on` of {} is a Segment trigger, which is not available yet",
+            walker.subject
+        );
+        walker.note(
+            reason(Code::WrongType, message)
+                .hint("write a list of added, updated, removed: `on: [added, updated]`"),
+            &on.at,
+        );
+        return Selection::default();
+    }
+    let words = node.strings("on").unwrap_or_default();
+    let has = |word: &str| words.iter().any(|w| w == word);
+    let selection = Selection {
+        added: has("added"),
+        updated: has("updated"),
+        // The word of other tools is understood too.
+        removed: has("removed") || has("deleted"),
+    };
+    let sends = [Added, Updated, Removed]
+        .into_iter()
+        .any(|kind| selection.includes(kind) && mode.operation(kind).is_some());
+    if !sends
+        && on
+            .items()
+            .iter()
+            .all(|item| item.text().is_some_and(is_change))
+    {
+        let message = format!("{} would never send anything", walker.subject);
+        walker.note(
+            reason(Code::Exclusive, message)
+                .detail(format!(
+                    "mode {mode} skips every change that `on` lets through"
+                ))
+                .hint("change `mode` or `on`"),
+            &on.at,
+        );
+    }
+    selection
+}
+
+fn is_change(word: &str) -> bool {
+    matches!(word, "added" | "updated" | "removed" | "deleted")
+}
+
+fn match_on(node: &Node, walker: &mut Walker<'_>) -> Vec<(Name, Name)> {
+    let Some(match_on) = node.get("match_on") else {
+        return Vec::new();
+    };
+    if matches!(&match_on.yaml, Yaml::Map(entries) if entries.is_empty()) {
+        let message = format!("`match_on` of {} is empty", walker.subject);
+        walker.note(
+            reason(Code::WrongType, message)
+                .hint("name the field and the column, `{ email: email }`, or remove the key to match by the primary key"),
+            &match_on.at,
+        );
+    }
+    let pair = |entry: &Entry| {
+        let column = entry.value.text()?;
+        Some((entry.key.as_str().into(), column.into()))
+    };
+    match_on.entries().iter().filter_map(pair).collect()
+}
+
+fn guards(node: &Node) -> Guards {
+    let default = Guards::default();
+    let percent_of = |key: &str| node.get(key)?.text().and_then(percent);
+    Guards {
+        removed_percent: percent_of("removed").unwrap_or(default.removed_percent),
+        changed_percent: percent_of("changed").unwrap_or(default.changed_percent),
+        calls: node.number("calls"),
+    }
+}
+
+fn alerts(node: &Node) -> Alerts {
+    Alerts {
+        failed: node.bool("failed").unwrap_or(true),
+        rejected_percent: node.get("rejected").and_then(Node::text).and_then(percent),
+        late: node.duration("late"),
+        to: node.strings("to").unwrap_or_default(),
+    }
+}
