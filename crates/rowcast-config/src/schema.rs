@@ -3,12 +3,12 @@
 use rowcast_core::{Descriptor, Setting};
 use serde_json::{Map, Value, json};
 
-use crate::documents::{Document, documents};
+use crate::documents::Document;
 use crate::shape::{Key, Kind, Shape, keys_of};
 
 /// The schema of every kind of document, by the word of `rowcast schema`.
-pub fn documents_schemas(descriptors: &[Descriptor]) -> Vec<(Kind, Value)> {
-    documents()
+pub fn documents(descriptors: &[Descriptor]) -> Vec<(Kind, Value)> {
+    crate::documents::documents()
         .iter()
         .map(|document| (document.kind, schema(document, descriptors)))
         .collect()

@@ -84,7 +84,7 @@ fn every_example_of_the_reference_is_a_good_file() {
 #[test]
 fn the_schema_and_the_reference_name_every_key() {
     let pages = reference::reference_markdown();
-    let schemas = schema::documents_schemas(&descriptors());
+    let schemas = schema::documents(&descriptors());
     assert_eq!(pages.len(), 7);
     for ((document, (_, page)), (_, schema)) in documents().iter().zip(&pages).zip(&schemas) {
         for key in &document.keys {
