@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rowcast_core::record::{Batch, Operation, Record, RunContext};
-use rowcast_core::{Destination, DestinationConfig, Key, Mode, Secret, SettingValue, Value};
+use rowcast_core::{
+    Destination, DestinationConfig, Key, Mode, Outcome, Reason, Secret, SettingValue, Value,
+};
 use rowcast_destinations::SettingProblem;
-use serde_json::Value as Json;
+use rowcast_testkit::api::Api;
+use serde_json::{Value as Json, json};
 
 /// Settings from JSON; text that begins with `secret:` is secret.
 pub fn settings(json: &Json) -> SettingValue {
@@ -104,5 +107,26 @@ pub fn batch(records: Vec<Record>) -> Batch {
         operation: records.first().map_or(Operation::Upsert, |r| r.operation),
         records,
         context: context(12),
+    }
+}
+
+/// Settings that POST everything to the fake service.
+pub fn hook(api: &Api) -> Json {
+    json!({ "url": api.url("/hook") })
+}
+
+/// Settings with others added.
+pub fn with(mut base: Json, more: &Json) -> Json {
+    for (name, value) in more.as_object().expect("an object") {
+        base[name] = value.clone();
+    }
+    base
+}
+
+/// Why a record was rejected.
+pub fn rejected(outcome: &Outcome) -> &Reason {
+    match outcome {
+        Outcome::Rejected(reason) => reason,
+        other => panic!("{other:?}"),
     }
 }
