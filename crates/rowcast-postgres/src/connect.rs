@@ -15,7 +15,8 @@ mod verify;
 
 use std::sync::Arc;
 
-use rowcast_core::{Code, Reason};
+use futures::TryFutureExt;
+use rowcast_core::{BoxFuture, Code, Reason};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::config::SslMode as DriverMode;
@@ -113,9 +114,7 @@ impl CancelHandle {
                 .map_err(|error| self.failed(&error))?;
             if self.encrypted {
                 let tls = tls::Client::new(&self.config)?;
-                let connect = rustls_connect(&self.config, tls.config);
-                self.token
-                    .cancel_query_raw(stream, connect)
+                cancel_encrypted(&self.config, &self.token, stream, tls.config)
                     .await
                     .map_err(|error| self.failed(&error))
             } else {
@@ -151,6 +150,41 @@ fn rustls_connect(
         Ok(connect) => connect,
         Err(never) => match never {},
     }
+}
+
+/// A login's client and what drives its connection. Boxed: the driver's types name a stream whose
+/// erased lifetime would keep every caller's future from being `Send`.
+type Login<'a> = BoxFuture<
+    'a,
+    Result<
+        (
+            Client,
+            BoxFuture<'static, Result<(), tokio_postgres::Error>>,
+        ),
+        tokio_postgres::Error,
+    >,
+>;
+
+fn login_encrypted<'a>(
+    config: &ConnectConfig,
+    driver: &'a tokio_postgres::Config,
+    stream: Stream,
+    client: rustls::ClientConfig,
+) -> Login<'a> {
+    let login = driver.connect_raw(stream, rustls_connect(config, client));
+    Box::pin(login.map_ok(|(client, connection)| {
+        let drive: BoxFuture<'static, _> = Box::pin(connection);
+        (client, drive)
+    }))
+}
+
+fn cancel_encrypted<'a>(
+    config: &ConnectConfig,
+    token: &'a CancelToken,
+    stream: Stream,
+    client: rustls::ClientConfig,
+) -> BoxFuture<'a, Result<(), tokio_postgres::Error>> {
+    Box::pin(token.cancel_query_raw(stream, rustls_connect(config, client)))
 }
 
 impl Connector {
@@ -225,8 +259,8 @@ impl Connector {
         let (alive, ended) = oneshot::channel();
         let (client, negotiated) = if let Some(tls) = tls {
             let (observed, verified) = (tls.observed.clone(), tls.verified());
-            let connect = rustls_connect(config, tls.config);
-            let (client, connection) = timeout_at(deadline, driver.connect_raw(stream, connect))
+            let login = login_encrypted(config, &driver, stream, tls.config);
+            let (client, connection) = timeout_at(deadline, login)
                 .await
                 .map_err(late)?
                 .map_err(|error| reason::login(config, &error, Some(&observed)))?;

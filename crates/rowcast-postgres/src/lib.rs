@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod check;
 pub mod connect;
+pub mod ledger;
 pub mod model_text;
 pub mod setup_sql;
 pub mod sql;

@@ -1,0 +1,680 @@
+//! Looking at state and steering it: status, runs, rejects, why, retry, reset, pause, cancel.
+//!
+//! Reads never need the model. Writes take the lease like a run does (semantics 13), so that they
+//! never cross one.
+
+use std::time::Duration;
+
+use rowcast_core::{Code, Reason, RunReport, json};
+use serde::Serialize;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
+
+use super::commit::reasons_json;
+use super::forms::{KeyForm, TypeFacts};
+use super::shape::{KeyArrays, KeyColumn, Shape};
+use super::{layout, lease, registry};
+use crate::connect::{Connection, Connector, db_error};
+use rowcast_core::guard::Guard;
+
+/// A moment as text in UTC.
+const MOMENT: &str = "YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"";
+
+/// The state schema of one source, for looking and steering.
+#[derive(Debug, Clone)]
+pub struct StateAdmin {
+    pub connector: Connector,
+    pub schema: String,
+}
+
+/// How a sync stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct SyncStatus {
+    pub sync: String,
+    pub paused: bool,
+    pub running: bool,
+    pub rows: i64,
+    pub rejects: i64,
+    pub doubts: i64,
+    pub frozen: i64,
+    pub last_run: Option<RunRow>,
+}
+
+/// A run as the `runs` view shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunRow {
+    pub run: i64,
+    pub sync: String,
+    pub trigger: String,
+    pub status: String,
+    pub started_at: String,
+    pub finished_at: Option<String>,
+    pub duration_us: Option<i64>,
+    pub read: Option<i64>,
+    pub unchanged: Option<i64>,
+    pub added: Option<i64>,
+    pub updated: Option<i64>,
+    pub removed: Option<i64>,
+    pub retried: Option<i64>,
+    pub invalid_keys: Option<i64>,
+    pub delivered: Option<i64>,
+    pub skipped: Option<i64>,
+    pub invalid: Option<i64>,
+    pub rejected: Option<i64>,
+    pub held: Option<i64>,
+    pub pending: Option<i64>,
+    pub requests: Option<i64>,
+    pub retries: Option<i64>,
+    pub error_code: Option<String>,
+    pub error_message: Option<String>,
+    pub notes: Vec<String>,
+}
+
+/// A rejected row.
+#[derive(Debug, Clone, Serialize)]
+pub struct RejectRow {
+    pub key: String,
+    pub operation: String,
+    pub attempts: i32,
+    pub first_run: i32,
+    pub last_run: i32,
+    pub first_at: String,
+    pub code: String,
+    pub message: String,
+}
+
+/// One line of the row log.
+#[derive(Debug, Clone, Serialize)]
+pub struct LogEntry {
+    pub at: String,
+    pub run: i64,
+    pub change: String,
+    pub operation: Option<String>,
+    pub outcome: String,
+    pub code: Option<String>,
+    pub message: Option<String>,
+    pub idempotency_key: Option<String>,
+}
+
+/// What is known of one row.
+#[derive(Debug, Clone, Serialize)]
+pub struct Biography {
+    pub key: String,
+    /// Whether state holds the key, and since which run.
+    pub acknowledged_run: Option<i32>,
+    /// `delivered`, `skipped` or `gone` (removed from the model, still at the destination).
+    pub mark: Option<String>,
+    pub doubt_since_run: Option<i32>,
+    pub reject: Option<RejectRow>,
+    pub frozen: bool,
+    pub log: Vec<LogEntry>,
+}
+
+fn operation_word(letter: &str) -> String {
+    letter
+        .chars()
+        .next()
+        .and_then(rowcast_core::Operation::from_letter)
+        .map_or_else(
+            || letter.to_owned(),
+            |operation| operation.as_str().to_owned(),
+        )
+}
+
+impl StateAdmin {
+    async fn connect(&self) -> Result<Option<Connection>, Reason> {
+        let connection = self.connector.connect().await?;
+        Ok(layout::version(&connection.client, &self.schema)
+            .await?
+            .map(|_| connection))
+    }
+
+    async fn known(&self, sync: &str) -> Result<(Connection, Shape, registry::Registered), Reason> {
+        let never = || {
+            Reason::new(
+                Code::UnknownReference,
+                format!("sync {sync:?} has never run"),
+            )
+            .hint(format!("run it first: rowcast run {sync}"))
+        };
+        let connection = self.connect().await?.ok_or_else(never)?;
+        let found = registry::find(&connection.client, &self.schema, sync)
+            .await?
+            .ok_or_else(never)?;
+        let shape = stored_shape(&connection.client, &self.schema, &found)
+            .await?
+            .ok_or_else(never)?;
+        Ok((connection, shape, found))
+    }
+
+    /// How syncs stand, by name.
+    ///
+    /// # Errors
+    /// State can't be read.
+    pub async fn status(&self) -> Result<Vec<SyncStatus>, Reason> {
+        let Some(connection) = self.connect().await? else {
+            return Ok(Vec::new());
+        };
+        let client = &connection.client;
+        let sql = format!(
+            "SELECT s.name, s.paused, coalesce(s.lease_until > clock_timestamp(), false), p.rows, s.lease_owner \
+             FROM {s}.sync s JOIN {s}.progress p ON p.sync_id = s.id ORDER BY s.name",
+            s = crate::sql::ident(&self.schema)
+        );
+        let rows = query(client, &sql, "reading the status of syncs").await?;
+        let mut found = Vec::new();
+        for row in &rows {
+            let name: String = row.get(0);
+            let owner: Option<String> = row.get(4);
+            let alive = owner.is_some_and(|owner| !lease::is_dead(&owner));
+            let mut status = SyncStatus {
+                paused: row.get(1),
+                running: row.get::<_, bool>(2) && alive,
+                rows: row.get(3),
+                rejects: 0,
+                doubts: 0,
+                frozen: 0,
+                last_run: self
+                    .read_runs(client, Some(&name), 1)
+                    .await?
+                    .into_iter()
+                    .next(),
+                sync: name,
+            };
+            if let Some(registered) = registry::find(client, &self.schema, &status.sync).await?
+                && let Some(shape) = stored_shape(client, &self.schema, &registered).await?
+            {
+                let sql = format!(
+                    "SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {}), (SELECT count(*) FROM {})",
+                    shape.table("reject"),
+                    shape.table("doubt"),
+                    shape.table("frozen")
+                );
+                if let Some(row) = query(client, &sql, "reading the status of syncs")
+                    .await?
+                    .first()
+                {
+                    (status.rejects, status.doubts, status.frozen) =
+                        (row.get(0), row.get(1), row.get(2));
+                }
+            }
+            found.push(status);
+        }
+        Ok(found)
+    }
+
+    /// The last runs, newest first.
+    ///
+    /// # Errors
+    /// State can't be read.
+    pub async fn runs(&self, sync: Option<&str>, limit: i64) -> Result<Vec<RunRow>, Reason> {
+        match self.connect().await? {
+            None => Ok(Vec::new()),
+            Some(connection) => self.read_runs(&connection.client, sync, limit).await,
+        }
+    }
+
+    async fn read_runs(
+        &self,
+        client: &Client,
+        sync: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<RunRow>, Reason> {
+        let moment = |column: &str| format!("to_char({column} AT TIME ZONE 'UTC', '{MOMENT}')");
+        let sql = format!(
+            "SELECT run, sync, trigger, status, {}, {}, duration_us, read, unchanged, added, updated, removed, \
+             retried, invalid_keys, delivered, skipped, invalid, rejected, held, pending, requests, retries, \
+             error_code, error_message, coalesce(notes, '{{}}') \
+             FROM {}.runs WHERE $1::text IS NULL OR sync = $1 ORDER BY run DESC LIMIT $2",
+            moment("started_at"),
+            moment("finished_at"),
+            crate::sql::ident(&self.schema)
+        );
+        let rows = client
+            .query_typed(&sql, &[(&sync, Type::TEXT), (&limit, Type::INT8)])
+            .await
+            .map_err(|error| db_error(&error, "reading runs"))?;
+        Ok(rows
+            .iter()
+            .map(|row| RunRow {
+                run: row.get(0),
+                sync: row.get(1),
+                trigger: row.get(2),
+                status: row.get(3),
+                started_at: row.get(4),
+                finished_at: row.get(5),
+                duration_us: row.get(6),
+                read: row.get(7),
+                unchanged: row.get(8),
+                added: row.get(9),
+                updated: row.get(10),
+                removed: row.get(11),
+                retried: row.get(12),
+                invalid_keys: row.get(13),
+                delivered: row.get(14),
+                skipped: row.get(15),
+                invalid: row.get(16),
+                rejected: row.get(17),
+                held: row.get(18),
+                pending: row.get(19),
+                requests: row.get(20),
+                retries: row.get(21),
+                error_code: row.get(22),
+                error_message: row.get(23),
+                notes: row.get(24),
+            })
+            .collect())
+    }
+
+    /// Rejected rows of a sync, the last first.
+    ///
+    /// # Errors
+    /// The sync has never run, or state can't be read.
+    pub async fn rejects(&self, sync: &str, limit: i64) -> Result<Vec<RejectRow>, Reason> {
+        let (connection, shape, _) = self.known(sync).await?;
+        read_rejects(&connection.client, &shape, "true", &[], limit).await
+    }
+
+    /// Lets rejected rows be tried in the next run, whatever the policy says. Without keys, all.
+    /// Gives their number.
+    ///
+    /// # Errors
+    /// The sync has never run, a key can't be read.
+    pub async fn retry(&self, sync: &str, keys: &[Vec<String>]) -> Result<i64, Reason> {
+        let (connection, shape, _) = self.known(sync).await?;
+        let keys = keys
+            .iter()
+            .map(|parts| shape.parse_key(parts))
+            .collect::<Result<Vec<_>, _>>()?;
+        let arrays = KeyArrays::of(&shape, &keys);
+        let reject = shape.table("reject");
+        let (sql, params) = if keys.is_empty() {
+            (
+                format!("UPDATE {reject} SET forced = true RETURNING 1"),
+                Vec::new(),
+            )
+        } else {
+            let sql = format!(
+                "UPDATE {reject} AS s SET forced = true FROM {} AS u({}) WHERE {} RETURNING 1",
+                shape.unnest(&[]),
+                shape.names(""),
+                shape.equal("s", "u")
+            );
+            (sql, arrays.params())
+        };
+        let rows = connection
+            .client
+            .query_typed(&sql, &params)
+            .await
+            .map_err(|error| db_error(&error, &format!("marking rejects of sync {sync:?}")))?;
+        Ok(rows.len() as i64)
+    }
+
+    /// Forgets what was sent: state, rejects, intents, doubts and row log together. The next run
+    /// sends every row. Gives the number of rows that were in state.
+    ///
+    /// # Errors
+    /// The sync is running.
+    pub async fn reset(&self, sync: &str) -> Result<i64, Reason> {
+        let (connection, shape, _) = self.known(sync).await?;
+        let client = &connection.client;
+        let taken = lease::take(client, &shape, sync, Duration::from_secs(30), false).await?;
+        let what = format!("resetting sync {sync:?}");
+        let rows = query(
+            client,
+            &format!(
+                "SELECT rows FROM {} WHERE sync_id = {}",
+                shape.shared("progress"),
+                shape.sync
+            ),
+            &what,
+        )
+        .await?;
+        let count = rows.first().map_or(0, |row| row.get(0));
+        let tables: Vec<String> = ["state", "doubt", "reject", "frozen", "intent", "sent"]
+            .map(|kind| format!("DROP TABLE IF EXISTS {};", shape.table(kind)))
+            .into();
+        let sql = format!(
+            "BEGIN; SELECT 1 FROM {sync} WHERE id = {id} AND epoch = {epoch} FOR UPDATE; {tables} \
+             DELETE FROM {log} WHERE sync_id = {id}; \
+             UPDATE {progress} SET rows = 0, model_digest = NULL, runs_since_check = 0, watermark = NULL, \
+             full_diff_at = NULL, system_identifier = NULL, timeline = NULL, wal_position = NULL WHERE sync_id = {id}; \
+             UPDATE {sync} SET generation = generation + 1, identity = '{{}}', plan = NULL, \
+             lease_until = NULL, lease_owner = NULL WHERE id = {id} AND epoch = {epoch}; COMMIT",
+            sync = shape.shared("sync"),
+            id = shape.sync,
+            epoch = taken.epoch,
+            tables = tables.join(" "),
+            log = shape.shared("row_history"),
+            progress = shape.shared("progress"),
+        );
+        client
+            .batch_execute(&sql)
+            .await
+            .map_err(|error| db_error(&error, &what))?;
+        Ok(count)
+    }
+
+    /// Forgets a moved-back source's position, or pauses and resumes a sync.
+    ///
+    /// # Errors
+    /// The sync has never run.
+    pub async fn set_paused(&self, sync: &str, paused: bool) -> Result<(), Reason> {
+        let (connection, shape, _) = self.known(sync).await?;
+        let sql = format!(
+            "UPDATE {} SET paused = $2 WHERE id = $1",
+            shape.shared("sync")
+        );
+        connection
+            .client
+            .query_typed(&sql, &[(&shape.sync, Type::INT4), (&paused, Type::BOOL)])
+            .await
+            .map_err(|error| db_error(&error, &format!("pausing sync {sync:?}")))?;
+        Ok(())
+    }
+
+    /// Asks a running process to stop. `false` when the sync is not running.
+    ///
+    /// # Errors
+    /// State can't be written.
+    pub async fn cancel(&self, sync: &str) -> Result<bool, Reason> {
+        match self.connect().await? {
+            None => Ok(false),
+            Some(connection) => lease::request_cancel(&connection.client, &self.schema, sync).await,
+        }
+    }
+
+    /// Whether a sync is paused; `false` when it has never run.
+    ///
+    /// # Errors
+    /// State can't be read.
+    pub async fn is_paused(&self, sync: &str) -> Result<bool, Reason> {
+        let Some(connection) = self.connect().await? else {
+            return Ok(false);
+        };
+        let found = registry::find(&connection.client, &self.schema, sync).await?;
+        Ok(found.is_some_and(|found| found.paused))
+    }
+
+    /// The biography of one row.
+    ///
+    /// # Errors
+    /// The sync has never run, the key can't be read.
+    pub async fn why(&self, sync: &str, key: &[String]) -> Result<Biography, Reason> {
+        let (connection, shape, _) = self.known(sync).await?;
+        let client = &connection.client;
+        let key = shape.parse_key(key)?;
+        let arrays = KeyArrays::of(&shape, [&key]);
+        let what = format!("looking for key {key} of sync {sync:?}");
+        let condition = |alias: &str| {
+            format!(
+                "EXISTS (SELECT 1 FROM {} AS u({}) WHERE {})",
+                shape.unnest(&[]),
+                shape.names(""),
+                shape.equal(alias, "u")
+            )
+        };
+        let look = async |table: &str, columns: &str| {
+            let sql = format!(
+                "SELECT {columns} FROM {} s WHERE {}",
+                shape.table(table),
+                condition("s")
+            );
+            client
+                .query_typed(&sql, &arrays.params())
+                .await
+                .map_err(|error| db_error(&error, &what))
+        };
+        let state = look("state", "run, mark::text").await?;
+        let doubt = look("doubt", "run").await?;
+        let frozen = look("frozen", "1").await?;
+        let reject = read_rejects(client, &shape, &condition("s"), &arrays.params(), 1).await?;
+        let sql = format!(
+            "SELECT to_char(at AT TIME ZONE 'UTC', '{MOMENT}'), run, change, operation, outcome, code, message, idempotency_key \
+             FROM {} WHERE sync_id = $1 AND key = $2 ORDER BY at DESC, run DESC LIMIT 100",
+            shape.shared("row_history")
+        );
+        let canonical = key.canonical();
+        let log = client
+            .query_typed(&sql, &[(&shape.sync, Type::INT4), (&canonical, Type::TEXT)])
+            .await
+            .map_err(|error| db_error(&error, &what))?;
+        let mark = state
+            .first()
+            .map(|row| match row.get::<_, String>(1).as_str() {
+                "s" => "skipped".to_owned(),
+                "t" => "gone".to_owned(),
+                _ => "delivered".to_owned(),
+            });
+        Ok(Biography {
+            key: key.to_string(),
+            acknowledged_run: state.first().map(|row| row.get(0)),
+            mark,
+            doubt_since_run: doubt.first().map(|row| row.get(0)),
+            reject: reject.into_iter().next(),
+            frozen: !frozen.is_empty(),
+            log: log
+                .iter()
+                .map(|row| LogEntry {
+                    at: row.get(0),
+                    run: row.get(1),
+                    change: row.get(2),
+                    operation: row.get(3),
+                    outcome: row.get(4),
+                    code: row.get(5),
+                    message: row.get(6),
+                    idempotency_key: row.get(7),
+                })
+                .collect(),
+        })
+    }
+}
+
+async fn query(client: &Client, sql: &str, what: &str) -> Result<Vec<Row>, Reason> {
+    client
+        .query_typed(sql, &[])
+        .await
+        .map_err(|error| db_error(&error, what))
+}
+
+/// The shape of a sync's tables as they are stored.
+async fn stored_shape(
+    client: &Client,
+    schema: &str,
+    registered: &registry::Registered,
+) -> Result<Option<Shape>, Reason> {
+    let probe = Shape::new(schema, registered.id, Vec::new());
+    let state = probe.table("state");
+    let rows = client
+        .query_typed(
+            "SELECT t.typname::text, n.nspname::text FROM pg_catalog.pg_attribute a \
+             JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+             WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped AND a.attname ~ '^k[0-9]+$' \
+             ORDER BY a.attnum",
+            &[(&state, Type::TEXT)],
+        )
+        .await
+        .map_err(|error| db_error(&error, "reading state"))?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let names = registered
+        .identity
+        .get("primary key")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let names: Vec<&str> = names
+        .split(", ")
+        .map(|part| part.split(' ').next().unwrap_or(part))
+        .collect();
+    let keys = rows
+        .iter()
+        .enumerate()
+        .map(|(i, row)| {
+            let (base, schema): (String, String) = (row.get(0), row.get(1));
+            let full = if schema == "pg_catalog" {
+                base.clone()
+            } else {
+                format!("{schema}.{base}")
+            };
+            let form = match base.as_str() {
+                "int8" => KeyForm::Int,
+                "text" => KeyForm::Text,
+                "numeric" => KeyForm::Numeric,
+                _ => KeyForm::Other(full.clone()),
+            };
+            let facts = TypeFacts {
+                type_name: base,
+                base: full,
+                element: None,
+                kind: 'b',
+                ordered: true,
+            };
+            KeyColumn {
+                name: names
+                    .get(i)
+                    .map_or_else(|| format!("k{}", i + 1), |name| (*name).to_owned()),
+                facts,
+                form,
+            }
+        })
+        .collect();
+    Ok(Some(Shape::new(schema, registered.id, keys)))
+}
+
+async fn read_rejects(
+    client: &Client,
+    shape: &Shape,
+    condition: &str,
+    params: &[(&(dyn tokio_postgres::types::ToSql + Sync), Type)],
+    limit: i64,
+) -> Result<Vec<RejectRow>, Reason> {
+    let texts: Vec<String> = (1..=shape.keys.len())
+        .map(|i| format!("s.k{i}::text"))
+        .collect();
+    let sql = format!(
+        "SELECT ARRAY[{}], s.op::text, s.attempts, s.first_run, s.last_run, \
+         to_char(s.first_at AT TIME ZONE 'UTC', '{MOMENT}'), s.code, s.message \
+         FROM {} s WHERE {condition} ORDER BY s.last_run DESC, {} LIMIT {limit}",
+        texts.join(", "),
+        shape.table("reject"),
+        shape.names("s."),
+    );
+    let rows = client
+        .query_typed(&sql, params)
+        .await
+        .map_err(|error| db_error(&error, "reading rejects"))?;
+    Ok(rows
+        .iter()
+        .map(|row| RejectRow {
+            key: row.get::<_, Vec<String>>(0).join(", "),
+            operation: operation_word(&row.get::<_, String>(1)),
+            attempts: row.get(2),
+            first_run: row.get(3),
+            last_run: row.get(4),
+            first_at: row.get(5),
+            code: row.get(6),
+            message: row.get(7),
+        })
+        .collect())
+}
+
+/// A text column can't hold a null byte, and others' words may.
+fn clean(text: &str) -> String {
+    text.replace('\0', "")
+}
+
+/// Writes a run's report into its history row, in the current transaction.
+pub(super) async fn write_report(
+    client: &Client,
+    shape: &Shape,
+    report: &RunReport,
+    overrides: &[Guard],
+) -> Result<(), Reason> {
+    let c = &report.counts;
+    let counts: Vec<i64> = [
+        c.read,
+        c.unchanged,
+        c.added,
+        c.updated,
+        c.removed,
+        c.retried,
+        c.retried_present,
+        c.invalid_keys,
+        report.delivered,
+        report.skipped,
+        report.invalid,
+        report.rejected,
+        report.held,
+        report.pending,
+        report.requests,
+        report.retries,
+        c.spool_bytes,
+    ]
+    .iter()
+    .map(|&count| i64::try_from(count).unwrap_or(i64::MAX))
+    .collect();
+    let failure = report
+        .failure
+        .as_ref()
+        .or(report.guards.first().map(|held| &held.reason));
+    let error: Vec<Option<String>> = vec![
+        failure.map(|reason| reason.code.to_string()),
+        failure.map(|reason| clean(&reason.message)),
+        failure.and_then(|reason| reason.detail.as_deref().map(clean)),
+        failure.and_then(|reason| reason.hint.as_deref().map(clean)),
+    ];
+    let guards: Vec<String> = report
+        .guards
+        .iter()
+        .map(|held| held.guard.as_str().to_owned())
+        .collect();
+    let mut phases = String::from("[");
+    for (i, (step, us)) in report.phases.iter().enumerate() {
+        if i > 0 {
+            phases.push(',');
+        }
+        phases.push_str("{\"step\":");
+        json::push_string(&mut phases, step);
+        phases.push_str(&format!(",\"duration_us\":{us}}}"));
+    }
+    phases.push(']');
+    let overrides: Vec<String> = overrides
+        .iter()
+        .map(|guard| guard.as_str().to_owned())
+        .collect();
+    let notes: Vec<String> = report.notes.iter().map(|note| clean(note)).collect();
+    let (status, reasons) = (report.status.as_str(), reasons_json(&report.reasons));
+    let digest = format!("{:032x}", c.digest);
+    let duration = report.duration_us as i64;
+    let sql = format!(
+        "UPDATE {} SET status = $2, finished_at = clock_timestamp(), duration_us = $3, \
+         read = $4[1], unchanged = $4[2], added = $4[3], updated = $4[4], removed = $4[5], retried = $4[6], \
+         retried_present = $4[7], invalid_keys = $4[8], delivered = $4[9], skipped = $4[10], invalid = $4[11], \
+         rejected = $4[12], held = $4[13], pending = $4[14], requests = $4[15], retries = $4[16], spool_bytes = $4[17], \
+         error_code = $5[1], error_message = $5[2], error_detail = $5[3], error_hint = $5[4], \
+         reasons = $6::text::jsonb, guards = to_jsonb($7::text[]), overrides = $8, notes = $9, phases = $10::text::jsonb, \
+         digest = $11 WHERE run = $1",
+        shape.shared("run_history")
+    );
+    client
+        .query_typed(
+            &sql,
+            &[
+                (&report.run, Type::INT8),
+                (&status, Type::TEXT),
+                (&duration, Type::INT8),
+                (&counts, Type::INT8_ARRAY),
+                (&error, Type::TEXT_ARRAY),
+                (&reasons, Type::TEXT),
+                (&guards, Type::TEXT_ARRAY),
+                (&overrides, Type::TEXT_ARRAY),
+                (&notes, Type::TEXT_ARRAY),
+                (&phases, Type::TEXT),
+                (&digest, Type::TEXT),
+            ],
+        )
+        .await
+        .map_err(|error| db_error(&error, "writing the run's report"))?;
+    Ok(())
+}

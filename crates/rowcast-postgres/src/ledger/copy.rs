@@ -1,0 +1,124 @@
+//! A binary COPY as a sequence of tuples: the header, whole tuples, the end marker.
+//!
+//! A stream that stops without its end marker is an error: it must never look like a complete
+//! answer with fewer rows.
+
+use std::pin::Pin;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::StreamExt;
+use rowcast_core::{Code, Reason};
+use tokio_postgres::{Client, CopyOutStream};
+
+use crate::connect::db_error;
+
+/// Signature, flags and extension length of a binary COPY without extensions.
+const HEADER_BYTES: usize = 19;
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+
+/// Tuples of one COPY.
+pub(super) struct Tuples {
+    stream: Pin<Box<CopyOutStream>>,
+    buffer: BytesMut,
+    started: bool,
+    ended: bool,
+    what: String,
+}
+
+impl Tuples {
+    /// Starts `COPY (query) TO STDOUT (FORMAT binary)`. The statement is closed before the caller's
+    /// transaction ends, so that a transaction-mode pooler sees nothing of it.
+    ///
+    /// # Errors
+    /// The server refuses the query.
+    pub(super) async fn start(client: &Client, query: &str, what: &str) -> Result<Self, Reason> {
+        let sql = format!("COPY (\n{query}\n) TO STDOUT (FORMAT binary)");
+        let statement = client
+            .prepare(&sql)
+            .await
+            .map_err(|error| db_error(&error, what))?;
+        let stream = client
+            .copy_out(&statement)
+            .await
+            .map_err(|error| db_error(&error, what))?;
+        Ok(Self {
+            stream: Box::pin(stream),
+            buffer: BytesMut::new(),
+            started: false,
+            ended: false,
+            what: what.to_owned(),
+        })
+    }
+
+    /// The fields of the next tuple (lengths and bytes, without the count), or `None` after the
+    /// end marker.
+    ///
+    /// # Errors
+    /// The query failed, the connection was lost, or the answer ended early.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Reason> {
+        loop {
+            if self.ended {
+                // Whatever follows the marker must be the end of the stream, or the server's error.
+                return match self.stream.next().await {
+                    None => Ok(None),
+                    Some(Ok(_)) => Err(self.truncated("bytes follow the end marker")),
+                    Some(Err(error)) => Err(db_error(&error, &self.what)),
+                };
+            }
+            if let Some(tuple) = self.take()? {
+                return Ok(Some(tuple));
+            }
+            if self.ended {
+                continue;
+            }
+            match self.stream.next().await {
+                Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
+                Some(Err(error)) => return Err(db_error(&error, &self.what)),
+                None => return Err(self.truncated("the end marker is missing")),
+            }
+        }
+    }
+
+    fn truncated(&self, detail: &str) -> Reason {
+        Reason::new(Code::StreamTruncated, format!("{} ended early", self.what))
+            .detail(detail)
+            .hint("something between Rowcast and the server cut the answer; nothing was sent, run again")
+    }
+
+    /// A whole tuple from the buffer, if there is one.
+    fn take(&mut self) -> Result<Option<Bytes>, Reason> {
+        if !self.started {
+            if self.buffer.len() < HEADER_BYTES {
+                return Ok(None);
+            }
+            if !self.buffer.starts_with(SIGNATURE) {
+                return Err(self.truncated("the answer is not a binary COPY"));
+            }
+            self.buffer.advance(HEADER_BYTES);
+            self.started = true;
+        }
+        let Some(count) = self.buffer.get(..2) else {
+            return Ok(None);
+        };
+        let count = i16::from_be_bytes([count[0], count[1]]);
+        if count < 0 {
+            self.buffer.advance(2);
+            self.ended = true;
+            return Ok(None);
+        }
+        let mut end = 2;
+        for _ in 0..count {
+            let Some(length) = self.buffer.get(end..end + 4) else {
+                return Ok(None);
+            };
+            let length = i32::from_be_bytes([length[0], length[1], length[2], length[3]]);
+            end += 4 + usize::try_from(length.max(0)).unwrap_or(0);
+        }
+        if self.buffer.len() < end {
+            return Ok(None);
+        }
+        let mut tuple = self.buffer.split_to(end).freeze();
+        tuple.advance(2);
+        Ok(Some(tuple))
+    }
+}

@@ -1,0 +1,218 @@
+//! From the bytes of a binary COPY to values, without loss.
+//!
+//! Every length is checked: a cut or foreign stream is an error, never a panic and never a wrong
+//! value.
+
+use rowcast_core::Value;
+
+use super::forms::{Decode, element_decode};
+
+/// Days between 1970-01-01 and PostgreSQL's epoch 2000-01-01.
+const EPOCH_DAYS: i32 = 10_957;
+/// The same in microseconds.
+const EPOCH_US: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+
+/// The bytes do not have the form that the type prescribes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+type Result<T> = std::result::Result<T, Malformed>;
+
+fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
+    bytes.try_into().map_err(|_| Malformed)
+}
+
+/// A cursor over bytes with checked reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cursor<'a>(pub &'a [u8]);
+
+impl<'a> Cursor<'a> {
+    /// The next `n` bytes.
+    pub(super) fn take(&mut self, n: usize) -> Result<&'a [u8]> {
+        let (head, tail) = self.0.split_at_checked(n).ok_or(Malformed)?;
+        self.0 = tail;
+        Ok(head)
+    }
+
+    /// A big-endian 16-bit integer.
+    pub(super) fn i16(&mut self) -> Result<i16> {
+        Ok(i16::from_be_bytes(array(self.take(2)?)?))
+    }
+
+    /// A big-endian 32-bit integer.
+    pub(super) fn i32(&mut self) -> Result<i32> {
+        Ok(i32::from_be_bytes(array(self.take(4)?)?))
+    }
+
+    /// One field of a COPY tuple: a length and as many bytes, or null.
+    pub(super) fn field(&mut self) -> Result<Option<&'a [u8]>> {
+        let length = self.i32()?;
+        if length == -1 {
+            return Ok(None);
+        }
+        let length = usize::try_from(length).map_err(|_| Malformed)?;
+        self.take(length).map(Some)
+    }
+}
+
+/// A 64-bit integer field.
+pub(super) fn int8(bytes: &[u8]) -> Result<i64> {
+    Ok(i64::from_be_bytes(array(bytes)?))
+}
+
+/// A text field.
+pub(super) fn text(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| Malformed)
+}
+
+/// The value of a field that is not null.
+pub(super) fn value(decode: Decode, bytes: &[u8]) -> Result<Value> {
+    Ok(match decode {
+        Decode::Bool => Value::Bool(array::<1>(bytes)?[0] != 0),
+        Decode::Int2 => Value::Int(i16::from_be_bytes(array(bytes)?).into()),
+        Decode::Int4 => Value::Int(i32::from_be_bytes(array(bytes)?).into()),
+        Decode::Int8 => Value::Int(int8(bytes)?),
+        Decode::Oid => Value::Int(u32::from_be_bytes(array(bytes)?).into()),
+        Decode::Float4 => Value::Float {
+            value: f32::from_be_bytes(array(bytes)?).into(),
+            single: true,
+        },
+        Decode::Float8 => Value::Float {
+            value: f64::from_be_bytes(array(bytes)?),
+            single: false,
+        },
+        Decode::Numeric => Value::Decimal(numeric(bytes)?.into()),
+        Decode::Text => Value::Text(text(bytes)?.into()),
+        Decode::Bytea => Value::Bytes(bytes.into()),
+        Decode::Date => match i32::from_be_bytes(array(bytes)?) {
+            infinity @ (i32::MAX | i32::MIN) => Value::Date(infinity),
+            days => Value::Date(days.saturating_add(EPOCH_DAYS)),
+        },
+        Decode::Time => Value::Time(int8(bytes)?),
+        Decode::Timestamp => Value::Timestamp(instant(bytes)?),
+        Decode::TimestampTz => Value::TimestampTz(instant(bytes)?),
+        Decode::Uuid => Value::Uuid(array(bytes)?),
+        Decode::Json => Value::Json(text(bytes)?.into()),
+        Decode::Jsonb => match bytes.split_first() {
+            Some((1, json)) => Value::Json(text(json)?.into()),
+            _ => return Err(Malformed),
+        },
+        Decode::Array => list(bytes)?,
+    })
+}
+
+fn instant(bytes: &[u8]) -> Result<i64> {
+    Ok(match int8(bytes)? {
+        infinity @ (i64::MAX | i64::MIN) => infinity,
+        us => us.saturating_add(EPOCH_US),
+    })
+}
+
+/// An array of any number of dimensions; lower bounds are not kept (JSON has none).
+fn list(bytes: &[u8]) -> Result<Value> {
+    let mut cursor = Cursor(bytes);
+    let dimensions = cursor.i32()?;
+    let _has_nulls = cursor.i32()?;
+    let decode = element_decode(u32::from_be_bytes(array(cursor.take(4)?)?));
+    if dimensions == 0 {
+        return Ok(Value::List(Vec::new()));
+    }
+    // PostgreSQL's own limit is 6 dimensions.
+    if !(1..=6).contains(&dimensions) {
+        return Err(Malformed);
+    }
+    let mut lengths = Vec::new();
+    for _ in 0..dimensions {
+        lengths.push(usize::try_from(cursor.i32()?).map_err(|_| Malformed)?);
+        let _lower_bound = cursor.i32()?;
+    }
+    dimension(&mut cursor, decode, &lengths)
+}
+
+fn dimension(cursor: &mut Cursor<'_>, decode: Decode, lengths: &[usize]) -> Result<Value> {
+    let Some((&length, rest)) = lengths.split_first() else {
+        return Err(Malformed);
+    };
+    let mut items = Vec::new();
+    for _ in 0..length {
+        items.push(if rest.is_empty() {
+            match cursor.field()? {
+                None => Value::Null,
+                Some(bytes) => value(decode, bytes)?,
+            }
+        } else {
+            dimension(cursor, decode, rest)?
+        });
+    }
+    Ok(Value::List(items))
+}
+
+/// The exact digits of a numeric: base-10000 digits with a weight, a sign and a display scale.
+fn numeric(bytes: &[u8]) -> Result<String> {
+    let mut cursor = Cursor(bytes);
+    let count = usize::try_from(cursor.i16()?).map_err(|_| Malformed)?;
+    let weight = i32::from(cursor.i16()?);
+    let sign = cursor.i16()? as u16;
+    let scale = usize::try_from(cursor.i16()?).map_err(|_| Malformed)?;
+    match sign {
+        0xC000 => return Ok("NaN".into()),
+        0xD000 => return Ok("Infinity".into()),
+        0xF000 => return Ok("-Infinity".into()),
+        _ => {}
+    }
+    let mut digits = Vec::with_capacity(count);
+    for _ in 0..count {
+        let digit = cursor.i16()?;
+        if !(0..10_000).contains(&digit) {
+            return Err(Malformed);
+        }
+        digits.push(digit);
+    }
+    let at = |position: i32| -> i16 {
+        // `position` counts groups of four digits from the point: 0 is the last whole group.
+        usize::try_from(weight - position)
+            .ok()
+            .and_then(|i| digits.get(i).copied())
+            .unwrap_or(0)
+    };
+    let mut out = String::with_capacity(4 * count + 4);
+    if sign == 0x4000 {
+        out.push('-');
+    }
+    if weight < 0 {
+        out.push('0');
+    } else {
+        for position in (0..=weight).rev() {
+            let group = at(position);
+            if position == weight {
+                out.push_str(&group.to_string());
+            } else {
+                out.push_str(&format!("{group:04}"));
+            }
+        }
+    }
+    if scale > 0 {
+        out.push('.');
+        let mut fraction = String::with_capacity(scale + 4);
+        let mut position = -1;
+        while fraction.len() < scale {
+            fraction.push_str(&format!("{:04}", at(position)));
+            position -= 1;
+        }
+        out.push_str(&fraction[..scale]);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cut_bytes_are_errors() {
+        assert_eq!(value(Decode::Int8, &[0; 7]), Err(Malformed));
+        assert_eq!(value(Decode::Numeric, &[0, 1, 0, 0]), Err(Malformed));
+        assert_eq!(value(Decode::Array, &[0, 0, 0, 9]), Err(Malformed));
+        assert_eq!(Cursor(&[0, 0, 0, 9, 1]).field(), Err(Malformed));
+    }
+}

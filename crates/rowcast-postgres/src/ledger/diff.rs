@@ -1,0 +1,407 @@
+//! The comparison as SQL: model and state, one statement, one snapshot.
+//!
+//! The filter is null-safe (semantics 7): a removed row and a doubt both have a null on one side.
+//! Every tuple that leaves the server has the layout that `tuple` reads; the merge on the worker
+//! (`merge`) makes the same layout from two streams.
+
+use rowcast_core::{Key, KeyPart};
+
+use super::forms::{KeyForm, TypeFacts};
+use super::matching::{self, MatchColumn};
+use super::plan::HashPlan;
+use super::shape::Shape;
+use crate::sql::{ident as quote_ident, literal as quote_literal};
+
+/// A column of the model that the mapping reads.
+#[derive(Debug, Clone)]
+pub(super) struct DataColumn {
+    pub name: String,
+    pub facts: TypeFacts,
+}
+
+/// Everything the statement depends on.
+#[derive(Debug)]
+pub(super) struct DiffSql<'a> {
+    pub shape: &'a Shape,
+    pub plan: &'a HashPlan,
+    /// The FROM item of the model with the alias `m`.
+    pub relation: &'a str,
+    /// `where:` of the sync.
+    pub filter: Option<&'a str>,
+    pub data: &'a [DataColumn],
+    pub matching: Option<&'a [MatchColumn]>,
+    pub keep_rows: bool,
+    /// Whether rejects or doubts exist at all: without them their joins cost nothing.
+    pub has_retries: bool,
+    pub retry_runs: u32,
+    pub retry_seconds: u64,
+    /// Keys the run is narrowed to; empty for all.
+    pub keys: &'a [Key],
+    /// Duplicate keys that are neither sent nor removed.
+    pub frozen: &'a [Key],
+    /// `cursor >= watermark - overlap`, SQL over `m`: reads only those and the retried keys.
+    pub cursor: Option<&'a str>,
+    /// Whether the cursor run also looks for removed rows (semantics 18).
+    pub cursor_removals: bool,
+    /// The cursor column, whose value comes with every tuple.
+    pub cursor_column: Option<&'a str>,
+}
+
+impl DiffSql<'_> {
+    /// Whether unchanged rows are streamed too, because they can't be counted otherwise.
+    pub(super) fn streams_unchanged(&self) -> bool {
+        self.cursor.is_some() || !self.keys.is_empty()
+    }
+
+    /// The model's side: key, checksum, match values, mapped columns.
+    fn model(&self, with_data: bool) -> String {
+        let mut columns = vec!["true AS p".to_owned()];
+        for (i, key) in self.shape.keys.iter().enumerate() {
+            let column = format!("m.{}", quote_ident(&key.name));
+            columns.push(format!(
+                "{} AS k{}",
+                key.form.join_form(&column, &key.facts),
+                i + 1
+            ));
+        }
+        columns.push(format!("{} AS h", self.plan.checksum_sql()));
+        if let Some(columns_of_match) = self.matching {
+            columns.push(format!("{} AS mt", matching::sql(columns_of_match)));
+        }
+        if let Some(cursor) = self.cursor_column {
+            columns.push(format!("m.{}::text AS cur", quote_ident(cursor)));
+        }
+        if with_data {
+            for (i, column) in self.data.iter().enumerate() {
+                let (read, _) = column
+                    .facts
+                    .read_form(&format!("m.{}", quote_ident(&column.name)));
+                columns.push(format!("{read} AS c{}", i + 1));
+            }
+        }
+        let mut conditions = Vec::new();
+        if let Some(filter) = self.filter {
+            conditions.push(format!("(\n{filter}\n)"));
+        }
+        let model_key = |i: usize| {
+            let key = &self.shape.keys[i];
+            key.form
+                .join_form(&format!("m.{}", quote_ident(&key.name)), &key.facts)
+        };
+        if !self.keys.is_empty() {
+            conditions.push(self.among(self.keys, &model_key));
+        }
+        if !self.frozen.is_empty() {
+            conditions.push(format!(
+                "({}) IS NOT TRUE",
+                self.among(self.frozen, &model_key)
+            ));
+        }
+        if let Some(cursor) = self.cursor {
+            let mut either = format!("({cursor})");
+            if self.has_retries {
+                for table in ["reject", "doubt"] {
+                    let equal: Vec<String> = (0..self.shape.keys.len())
+                        .map(|i| format!("x.k{} = {}", i + 1, model_key(i)))
+                        .collect();
+                    either.push_str(&format!(
+                        " OR EXISTS (SELECT 1 FROM {} x WHERE {})",
+                        self.shape.table(table),
+                        equal.join(" AND ")
+                    ));
+                }
+            }
+            conditions.push(format!("({either})"));
+        }
+        let condition = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!("\nWHERE {}", conditions.join("\nAND "))
+        };
+        format!(
+            "SELECT {} FROM {}{condition}",
+            columns.join(", "),
+            self.relation
+        )
+    }
+
+    /// The state's side, narrowed as the model's.
+    fn state(&self) -> String {
+        let mut conditions = Vec::new();
+        let key = |i: usize| format!("t.k{}", i + 1);
+        if !self.keys.is_empty() {
+            conditions.push(self.among(self.keys, &key));
+        }
+        if !self.frozen.is_empty() {
+            conditions.push(format!("({}) IS NOT TRUE", self.among(self.frozen, &key)));
+        }
+        if conditions.is_empty() {
+            return self.shape.table("state");
+        }
+        format!(
+            "(SELECT * FROM {} t WHERE {})",
+            self.shape.table("state"),
+            conditions.join(" AND ")
+        )
+    }
+
+    fn among(&self, keys: &[Key], column: &dyn Fn(usize) -> String) -> String {
+        let row = |key: &Key| {
+            let parts: Vec<String> = key
+                .0
+                .iter()
+                .zip(&self.shape.keys)
+                .map(|(part, column)| literal(part, &column.form))
+                .collect();
+            format!("({})", parts.join(", "))
+        };
+        let columns: Vec<String> = (0..self.shape.keys.len()).map(column).collect();
+        let rows: Vec<String> = keys.iter().map(row).collect();
+        format!("({}) IN ({})", columns.join(", "), rows.join(", "))
+    }
+
+    /// The whole comparison in one statement (the wide form).
+    pub(super) fn wide(&self) -> String {
+        let n = self.shape.keys.len();
+        let keys: Vec<String> = (1..=n)
+            .map(|i| format!("coalesce(n.k{i}, s.k{i})"))
+            .collect();
+        let wire: Vec<String> = self
+            .shape
+            .keys
+            .iter()
+            .zip(&keys)
+            .map(|(key, expression)| key.form.wire_form(expression))
+            .collect();
+        let null_key: Vec<String> = (1..=n).map(|i| format!("n.k{i} IS NULL")).collect();
+        let changed = "n.h IS DISTINCT FROM s.h OR s.mark = 't'";
+        let mut columns = vec![
+            format!(
+                "(CASE WHEN n.p IS NULL THEN 'D' WHEN {} THEN 'N' WHEN s.k1 IS NULL THEN 'A' \
+                 WHEN {changed} THEN 'U' ELSE '=' END)::\"char\"",
+                null_key.join(" OR ")
+            ),
+            "s.k1 IS NOT NULL".into(),
+            "coalesce(s.mark = 't', false)".into(),
+        ];
+        columns.extend(wire);
+        columns.push("n.h".into());
+        let mut joins = String::new();
+        let mut ctes = Vec::new();
+        if self.has_retries {
+            columns.push("r.attempts".into());
+            columns.push(format!(
+                "(r.h IS DISTINCT FROM n.h OR r.forced OR (r.attempts <= {} AND r.first_at > now() - interval '{} seconds'))",
+                self.retry_runs, self.retry_seconds
+            ));
+            columns.push("r.first_run".into());
+            columns.push("d.op".into());
+            columns.push("d.run".into());
+            for (table, alias) in [("reject", "r"), ("doubt", "d")] {
+                let equal: Vec<String> = keys
+                    .iter()
+                    .enumerate()
+                    .map(|(i, key)| format!("{alias}.k{} = {key}", i + 1))
+                    .collect();
+                joins.push_str(&format!(
+                    "\nLEFT JOIN {} {alias} ON {}",
+                    self.shape.table(table),
+                    equal.join(" AND ")
+                ));
+            }
+        }
+        if self.matching.is_some() {
+            let key_texts: Vec<String> = (1..=n).map(|i| format!("n.k{i}::text")).collect();
+            ctes.push(format!("n AS MATERIALIZED (\n{}\n)", self.model(true)));
+            ctes.push(format!(
+                "claims AS (SELECT n.mt, count(*) AS number, min(t) AS first, max(t) AS last \
+                 FROM (SELECT n.mt, jsonb_build_array({})::text AS t FROM n WHERE n.mt IS NOT NULL) n GROUP BY n.mt)",
+                key_texts.join(", ")
+            ));
+            ctes.push(format!(
+                "holders AS (SELECT m, count(*) AS number FROM {} WHERE m IS NOT NULL AND h IS NOT NULL GROUP BY m)",
+                self.shape.table("state")
+            ));
+            joins.push_str("\nLEFT JOIN claims c ON c.mt = n.mt");
+            joins.push_str("\nLEFT JOIN claims o ON o.mt = s.m AND s.m IS DISTINCT FROM n.mt");
+            joins.push_str("\nLEFT JOIN holders g ON g.m = s.m");
+            columns.push("s.m".into());
+            columns.push("n.mt".into());
+            columns.push(format!(
+                "CASE WHEN c.number > 1 THEN CASE WHEN c.first = jsonb_build_array({})::text THEN c.last ELSE c.first END END",
+                key_texts.join(", ")
+            ));
+            columns.push("o.mt IS NOT NULL".into());
+            columns
+                .push("coalesce(g.number, 0) > CASE WHEN s.h IS NOT NULL THEN 1 ELSE 0 END".into());
+        }
+        if self.keep_rows {
+            let equal = self.shape.equal("v", "s");
+            joins.push_str(&format!(
+                "\nLEFT JOIN {} v ON {equal}",
+                self.shape.table("sent")
+            ));
+            columns.push("v.sent".into());
+        }
+        if self.cursor_column.is_some() {
+            columns.push("n.cur".into());
+        }
+        columns.extend((1..=self.data.len()).map(|i| format!("n.c{i}")));
+        let model = if ctes.is_empty() {
+            format!("(\n{}\n)", self.model(true))
+        } else {
+            String::new()
+        };
+        let with = if ctes.is_empty() {
+            String::new()
+        } else {
+            format!("WITH {}\n", ctes.join(",\n"))
+        };
+        let join = match (self.cursor.is_some(), self.cursor_removals) {
+            (true, false) => "LEFT JOIN",
+            _ => "FULL JOIN",
+        };
+        let filter = if self.streams_unchanged() {
+            if self.cursor.is_some() && self.cursor_removals {
+                // Rows of state outside the window are looked up by key alone below.
+                format!(
+                    "\nWHERE n.p OR NOT EXISTS (SELECT 1 FROM ({}) x WHERE {})",
+                    self.model_keys(),
+                    self.shape.equal("x", "s")
+                )
+            } else {
+                String::new()
+            }
+        } else {
+            format!(
+                "\nWHERE (n.p IS NULL AND s.mark <> 't') OR s.k1 IS NULL OR (n.p AND ({changed})){}",
+                if self.has_retries {
+                    " OR r.k1 IS NOT NULL"
+                } else {
+                    ""
+                }
+            )
+        };
+        let filter = if self.streams_unchanged() {
+            let tombs = "NOT (n.p IS NULL AND s.mark = 't')";
+            if filter.is_empty() {
+                format!("\nWHERE {tombs}")
+            } else {
+                format!("{filter} AND {tombs}")
+            }
+        } else {
+            filter
+        };
+        format!(
+            "{with}SELECT {}\nFROM {model} n\n{join} {} s ON {}{joins}{filter}",
+            columns.join(", "),
+            self.state(),
+            self.shape.equal("n", "s"),
+        )
+    }
+
+    /// Only the keys of the model, for the anti-join of a cursor run under mirror.
+    fn model_keys(&self) -> String {
+        let columns: Vec<String> = self
+            .shape
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(i, key)| {
+                let column = format!("m.{}", quote_ident(&key.name));
+                format!("{} AS k{}", key.form.join_form(&column, &key.facts), i + 1)
+            })
+            .collect();
+        let filter = self
+            .filter
+            .map(|filter| format!("\nWHERE (\n{filter}\n)"))
+            .unwrap_or_default();
+        format!(
+            "SELECT {} FROM {}{filter}",
+            columns.join(", "),
+            self.relation
+        )
+    }
+
+    /// Keys that the model returns more than once, at most `limit`, with the number of rows.
+    pub(super) fn duplicates(&self, limit: usize) -> String {
+        let names = self.shape.names("d.");
+        let nulls: Vec<String> = (1..=self.shape.keys.len())
+            .map(|i| format!("d.k{i} IS NOT NULL"))
+            .collect();
+        let texts: Vec<String> = self
+            .shape
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(i, _)| format!("d.k{}::text", i + 1))
+            .collect();
+        format!(
+            "SELECT ARRAY[{}], count(*) FROM (\n{}\n) d WHERE {} GROUP BY {names} HAVING count(*) > 1 LIMIT {limit}",
+            texts.join(", "),
+            self.model_keys(),
+            nulls.join(" AND "),
+        )
+    }
+
+    /// The model's side alone in byte order of its key, for the merge on the worker. Columns: keys,
+    /// checksum, mapped columns.
+    pub(super) fn ordered_model(&self) -> String {
+        let (wire, order) = self.ordered_keys("n");
+        let mut columns = vec![wire, "n.h".into()];
+        columns.extend((1..=self.data.len()).map(|i| format!("n.c{i}")));
+        format!(
+            "SELECT {} FROM (\n{}\n) n ORDER BY {order}",
+            columns.join(", "),
+            self.model(true)
+        )
+    }
+
+    /// The state's side alone in byte order. Columns: keys, checksum, mark, reject (attempts,
+    /// checksum, within, first run), doubt (operation, run), sent.
+    pub(super) fn ordered_state(&self) -> String {
+        let (wire, order) = self.ordered_keys("s");
+        let on = |alias: &str| self.shape.equal(alias, "s");
+        // Rejects of keys that state does not hold come from the other side of the full join.
+        let keys: Vec<String> = (1..=self.shape.keys.len())
+            .map(|i| format!("coalesce(s.k{i}, r.k{i}) AS k{i}"))
+            .collect();
+        format!(
+            "SELECT {wire}, s.h, s.mark, s.has_state, s.attempts, s.rh, s.due, s.first_run, d.op, d.run{sent_column} FROM \
+             (SELECT {}, s.h, s.mark, s.k1 IS NOT NULL AS has_state, r.attempts, r.h AS rh, \
+             (r.forced OR (r.attempts <= {} AND r.first_at > now() - interval '{} seconds')) AS due, r.first_run \
+             FROM {} s FULL JOIN {} r ON {}) s LEFT JOIN {} d ON {}{sent_join} ORDER BY {order}",
+            keys.join(", "),
+            self.retry_runs,
+            self.retry_seconds,
+            self.state(),
+            self.shape.table("reject"),
+            self.shape.equal("r", "s"),
+            self.shape.table("doubt"),
+            on("d"),
+            sent_column = if self.keep_rows { ", v.sent" } else { "" },
+            sent_join = if self.keep_rows {
+                format!(" LEFT JOIN {} v ON {}", self.shape.table("sent"), on("v"))
+            } else {
+                String::new()
+            },
+        )
+    }
+
+    fn ordered_keys(&self, alias: &str) -> (String, String) {
+        let keys = self.shape.keys.iter().enumerate();
+        let order: Vec<String> = keys
+            .map(|(i, key)| key.form.byte_order(&format!("{alias}.k{}", i + 1)))
+            .collect();
+        (self.shape.wire(alias), order.join(", "))
+    }
+}
+
+/// A key part as a literal of its stored type.
+fn literal(part: &KeyPart, form: &KeyForm) -> String {
+    match (part, form) {
+        (KeyPart::Int(value), _) => format!("'{value}'::bigint"),
+        (part, KeyForm::Text) => format!("{}::text", quote_literal(&part.to_string())),
+        (part, form) => format!("{}::{}", quote_literal(&part.to_string()), form.cast()),
+    }
+}

@@ -1,0 +1,583 @@
+//! Extract and diff: one snapshot of model and state, streamed into the spool and counted.
+//!
+//! The source's transaction ends before this returns: no snapshot is held while requests are sent
+//! (semantics 10). Nothing is written here.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rowcast_core::ledger::{DiffCounts, DiffRequest};
+use rowcast_core::{Code, Key, Mode, Reason, killpoint};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::config::LedgerConfig;
+use super::copy::Tuples;
+use super::decode::{Cursor, Malformed};
+use super::diff::DiffSql;
+use super::model::{self, Model};
+use super::plan::HashPlan;
+use super::shape::Shape;
+use super::spool::{Part, Spool, SpoolReader};
+use super::tuple::{Head, Layout};
+use crate::connect::{Connection, db_error};
+
+/// More frozen keys than this are an error: the key is not a key.
+pub(super) const FROZEN_MAX: usize = 10_000;
+/// Uniqueness that no index proves is checked again every so many runs.
+pub(super) const UNIQUENESS_RUNS: i32 = 20;
+/// Keys of rejects are remembered up to this many, to find those that no longer apply.
+const REJECTS_TRACKED: usize = 100_000;
+
+/// What state said in the run's snapshot.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StateFacts {
+    pub rows: i64,
+    pub tombstones: i64,
+    pub rejects: i64,
+    pub doubts: i64,
+    pub removed_24h: i64,
+    pub generation: i32,
+    pub epoch: i64,
+    pub model_digest: Option<String>,
+    pub runs_since_check: i32,
+    pub frozen: Vec<Key>,
+    pub watermark: Option<String>,
+    /// Seconds since the last full diff.
+    pub full_age: Option<i64>,
+}
+
+/// What an extraction found.
+pub(super) struct Extracted {
+    pub counts: DiffCounts,
+    pub layout: Layout,
+    pub reader: SpoolReader,
+    pub notes: Vec<String>,
+    pub duplicates: Vec<(Key, i64)>,
+    /// Whether uniqueness was checked, so that the ledger can remember it.
+    pub checked: bool,
+    /// Rejects that no longer apply: their row came back to what was delivered, or is gone.
+    pub obsolete: Vec<Key>,
+    /// The highest cursor value that was read.
+    pub watermark: Option<String>,
+    /// Everything was compared, not only a cursor's window or some keys.
+    pub full: bool,
+    pub unique: bool,
+    pub model_digest: String,
+}
+
+/// Reads what a diff needs to know of state, in the current transaction.
+///
+/// # Errors
+/// The tables can't be read.
+pub(super) async fn state_facts(
+    client: &Client,
+    shape: &Shape,
+    mode: Mode,
+) -> Result<StateFacts, Reason> {
+    let what = "reading state";
+    let tombstones = if mode.keeps_tombstones() {
+        format!(
+            "(SELECT count(*) FROM {} WHERE mark = 't')",
+            shape.table("state")
+        )
+    } else {
+        "0::bigint".into()
+    };
+    let sql = format!(
+        "SELECT p.rows, {tombstones}, (SELECT count(*) FROM {reject}), (SELECT count(*) FROM {doubt}), \
+         coalesce((SELECT sum(removed) FROM {history} WHERE sync_id = s.id AND generation = s.generation \
+           AND status IN ('succeeded', 'partial', 'failed', 'cancelled') \
+           AND started_at > clock_timestamp() - interval '24 hours'), 0)::bigint, \
+         s.generation, s.epoch, p.model_digest, p.runs_since_check, p.watermark, \
+         extract(epoch FROM clock_timestamp() - p.full_diff_at)::bigint \
+         FROM {sync} s JOIN {progress} p ON p.sync_id = s.id WHERE s.id = $1",
+        reject = shape.table("reject"),
+        doubt = shape.table("doubt"),
+        history = shape.shared("run_history"),
+        sync = shape.shared("sync"),
+        progress = shape.shared("progress"),
+    );
+    let rows = client
+        .query_typed(&sql, &[(&shape.sync, Type::INT4)])
+        .await
+        .map_err(|error| db_error(&error, what))?;
+    let row = rows
+        .first()
+        .ok_or_else(|| Reason::defect("the sync has no progress row"))?;
+    let texts: Vec<String> = (1..=shape.keys.len())
+        .map(|i| format!("k{i}::text"))
+        .collect();
+    let sql = format!(
+        "SELECT ARRAY[{}] FROM {}",
+        texts.join(", "),
+        shape.table("frozen")
+    );
+    let frozen = client
+        .query_typed(&sql, &[])
+        .await
+        .map_err(|error| db_error(&error, what))?;
+    let frozen = frozen
+        .iter()
+        .map(|row| shape.parse_key(&row.get::<_, Vec<String>>(0)))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(StateFacts {
+        rows: row.get(0),
+        tombstones: row.get(1),
+        rejects: row.get(2),
+        doubts: row.get(3),
+        removed_24h: row.get(4),
+        generation: row.get(5),
+        epoch: row.get(6),
+        model_digest: row.get(7),
+        runs_since_check: row.get(8),
+        watermark: row.get(9),
+        full_age: row.get(10),
+        frozen,
+    })
+}
+
+/// One extraction.
+pub(super) struct Extraction<'a> {
+    pub config: &'a LedgerConfig,
+    pub shape: &'a Shape,
+    pub plan: &'a HashPlan,
+    pub request: &'a DiffRequest,
+    /// The epoch and generation the run holds; `None` only looks.
+    pub fence: Option<(i64, i32)>,
+}
+
+impl Extraction<'_> {
+    fn what(&self) -> String {
+        format!("reading model {:?}", self.config.model.name)
+    }
+
+    /// Runs the whole extraction on a connection of its own, within the source's time limit.
+    ///
+    /// # Errors
+    /// See the module.
+    pub(super) async fn run(&self, connection: &Connection) -> Result<Extracted, Reason> {
+        let guard = CancelOnDrop::new(connection);
+        let limit = self.config.model.statement_timeout;
+        // The model may lift the server's own limit (set_config), so the worker keeps time too.
+        let deadline = limit.map(|limit| limit * 2 + Duration::from_secs(5));
+        let read = self.read(&connection.client);
+        let result = match deadline {
+            None => read.await,
+            Some(deadline) => match tokio::time::timeout(deadline, read).await {
+                Ok(result) => result,
+                Err(_) => Err(Reason::new(Code::Deadline, format!("{} took too long", self.what()))
+                    .detail(format!("it was cancelled after {} s", deadline.as_secs()))
+                    .hint("raise `limits: { statement_timeout: … }` of the source, or make the model faster")),
+            },
+        };
+        if result.is_ok() {
+            guard.disarm();
+        }
+        result
+    }
+
+    async fn read(&self, client: &Client) -> Result<Extracted, Reason> {
+        let spec = &self.config.model;
+        let lock = (!self.shape.is_absent()).then(|| self.shape.table("state"));
+        model::begin(client, spec, lock.as_deref()).await?;
+        killpoint::reach("ledger-snapshot");
+        let facts = if self.shape.is_absent() {
+            StateFacts::default()
+        } else {
+            state_facts(client, self.shape, self.config.sync.mode).await?
+        };
+        if let Some((epoch, generation)) = self.fence
+            && (facts.epoch != epoch || facts.generation != generation)
+        {
+            return Err(super::commit::lease_lost());
+        }
+        let model = model::describe(client, self.config).await?;
+        let (duplicates, checked) = self.duplicates(client, &model, &facts).await?;
+        let frozen: Vec<Key> = if checked {
+            duplicates.iter().map(|(key, _)| key.clone()).collect()
+        } else {
+            facts.frozen.clone()
+        };
+        let window = super::cursor::window(self.config, &facts, &model, self.request)?;
+        let mut diff = self.diff(&model, &facts, &frozen);
+        diff.cursor = window.condition.as_deref();
+        diff.cursor_removals = self.config.sync.mode.deletes();
+        diff.cursor_column = window.column.as_deref();
+        let mut sink = Sink::new(self, &model, &diff, window.column.is_some());
+        let mut tuples = Tuples::start(client, &diff.wide(), &self.what()).await?;
+        while let Some(tuple) = tuples.next().await? {
+            sink.take(&tuple)?;
+        }
+        drop(tuples);
+        let frozen_in_state = self.count_frozen(client, &frozen).await?;
+        let obsolete = self.obsolete(client, &facts, &sink, &diff).await?;
+        client
+            .batch_execute("COMMIT")
+            .await
+            .map_err(|error| db_error(&error, &self.what()))?;
+        let full = !diff.streams_unchanged();
+        let frozen_rows: i64 = duplicates.iter().map(|(_, rows)| rows).sum();
+        let streams = diff.streams_unchanged();
+        let mut extracted = sink.finish(&facts, streams, frozen_in_state, frozen_rows as u64)?;
+        extracted.obsolete = obsolete;
+        extracted.duplicates = duplicates;
+        extracted.checked = checked;
+        extracted.full = full && self.request.limit.is_none();
+        extracted.unique = model.unique;
+        extracted.model_digest = model.digest;
+        extracted.notes.extend(window.note);
+        Ok(extracted)
+    }
+
+    /// The comparison of this run.
+    pub(super) fn diff<'b>(
+        &'b self,
+        model: &'b Model,
+        facts: &StateFacts,
+        frozen: &'b [Key],
+    ) -> DiffSql<'b> {
+        DiffSql {
+            shape: self.shape,
+            plan: self.plan,
+            relation: &model.relation,
+            filter: self.config.model.filter.as_deref(),
+            data: &model.data,
+            matching: model.matching.as_deref(),
+            keep_rows: self.config.sync.keep_rows,
+            has_retries: facts.rejects + facts.doubts > 0,
+            retry_runs: self.config.sync.retry.runs,
+            retry_seconds: self.config.sync.retry.within.as_secs(),
+            keys: &self.request.keys,
+            frozen,
+            cursor: None,
+            cursor_removals: false,
+            cursor_column: None,
+        }
+    }
+
+    /// Duplicate keys (semantics 19): proven absent by an index, or looked for on the first run,
+    /// when the model changed, every n-th run, and as long as there are some.
+    pub(super) async fn duplicates(
+        &self,
+        client: &Client,
+        model: &Model,
+        facts: &StateFacts,
+    ) -> Result<(Vec<(Key, i64)>, bool), Reason> {
+        if model.unique {
+            return Ok((Vec::new(), !facts.frozen.is_empty()));
+        }
+        let due = facts.model_digest.as_deref() != Some(&model.digest)
+            || !facts.frozen.is_empty()
+            || facts.runs_since_check >= UNIQUENESS_RUNS;
+        if !due {
+            return Ok((Vec::new(), false));
+        }
+        let diff = self.diff(model, facts, &[]);
+        let rows = client
+            .query_typed(&diff.duplicates(FROZEN_MAX + 1), &[])
+            .await
+            .map_err(|error| db_error(&error, &self.what()))?;
+        let mut found = Vec::new();
+        for row in &rows {
+            found.push((
+                self.shape.parse_key(&row.get::<_, Vec<String>>(0))?,
+                row.get(1),
+            ));
+        }
+        if found.len() > FROZEN_MAX {
+            let shown: Vec<String> = found
+                .iter()
+                .take(5)
+                .map(|(key, _)| key.to_string())
+                .collect();
+            return Err(Reason::new(
+                Code::DuplicateKeys,
+                format!(
+                    "model {:?} returns more than {FROZEN_MAX} keys more than once",
+                    self.config.model.name
+                ),
+            )
+            .detail(format!("for example {}", shown.join("; ")))
+            .hint("name the columns that identify a row in primary_key"));
+        }
+        Ok((found, true))
+    }
+
+    async fn count_frozen(&self, client: &Client, frozen: &[Key]) -> Result<i64, Reason> {
+        if frozen.is_empty() {
+            return Ok(0);
+        }
+        let keys = super::shape::KeyArrays::of(self.shape, frozen);
+        let sql = format!(
+            "SELECT count(*) FROM {} s JOIN {} AS u({}) ON {}",
+            self.shape.table("state"),
+            self.shape.unnest(&[]),
+            self.shape.names(""),
+            self.shape.equal("s", "u"),
+        );
+        let rows = client
+            .query_typed(&sql, &keys.params())
+            .await
+            .map_err(|error| db_error(&error, "reading state"))?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
+    }
+
+    async fn obsolete(
+        &self,
+        client: &Client,
+        facts: &StateFacts,
+        sink: &Sink<'_>,
+        diff: &DiffSql<'_>,
+    ) -> Result<Vec<Key>, Reason> {
+        if diff.streams_unchanged()
+            || sink.rejects.len() as i64 == facts.rejects
+            || facts.rejects as usize > REJECTS_TRACKED
+            || self.request.limit.is_some()
+        {
+            return Ok(Vec::new());
+        }
+        let texts: Vec<String> = (1..=self.shape.keys.len())
+            .map(|i| format!("k{i}::text"))
+            .collect();
+        let sql = format!(
+            "SELECT ARRAY[{}] FROM {}",
+            texts.join(", "),
+            self.shape.table("reject")
+        );
+        let rows = client
+            .query_typed(&sql, &[])
+            .await
+            .map_err(|error| db_error(&error, "reading rejects"))?;
+        let mut obsolete = Vec::new();
+        for row in &rows {
+            let key = self.shape.parse_key(&row.get::<_, Vec<String>>(0))?;
+            if !sink.rejects.contains(&key) {
+                obsolete.push(key);
+            }
+        }
+        Ok(obsolete)
+    }
+}
+
+/// Counts and spools the tuples of a change set, wherever they come from.
+pub(super) struct Sink<'a> {
+    layout: Layout,
+    spool: Spool,
+    max: u64,
+    limit: bool,
+    counts: DiffCounts,
+    spooled: [u64; 3],
+    changes: u64,
+    in_state: u64,
+    tombstones: u64,
+    unchanged: u64,
+    null_keys: u64,
+    pub rejects: HashSet<Key>,
+    digest: u128,
+    watermark: Option<String>,
+    what: &'a str,
+}
+
+impl<'a> Sink<'a> {
+    pub(super) fn new(
+        extraction: &Extraction<'a>,
+        model: &Model,
+        diff: &DiffSql<'_>,
+        has_cursor: bool,
+    ) -> Self {
+        let request = extraction.request;
+        let max = [request.limit, request.spool_records_max]
+            .into_iter()
+            .flatten()
+            .min();
+        Self {
+            layout: Layout {
+                shape: extraction.shape.clone(),
+                schema: Arc::clone(&model.schema),
+                decoders: model.decoders.clone(),
+                has_retries: diff.has_retries,
+                matching: model.matching.clone(),
+                keep_rows: diff.keep_rows,
+                has_cursor,
+            },
+            spool: Spool::new(extraction.config.spool.clone()),
+            max: max.unwrap_or(u64::MAX),
+            limit: request.limit.is_some(),
+            counts: DiffCounts::default(),
+            spooled: [0; 3],
+            changes: 0,
+            in_state: 0,
+            tombstones: 0,
+            unchanged: 0,
+            null_keys: 0,
+            rejects: HashSet::new(),
+            digest: 0,
+            watermark: None,
+            what: &extraction.config.model.name,
+        }
+    }
+
+    /// Takes one tuple.
+    ///
+    /// # Errors
+    /// The tuple can't be read, or the spool is full.
+    pub(super) fn take(&mut self, tuple: &Bytes) -> Result<(), Reason> {
+        let mut cursor = Cursor(tuple);
+        let head = self.layout.head(&mut cursor).map_err(|Malformed| {
+            Reason::new(
+                Code::StreamTruncated,
+                format!("the rows of model {:?} can't be read", self.what),
+            )
+            .hint("something between Rowcast and the server changed the answer; nothing was sent")
+        })?;
+        if head.cursor.is_some() {
+            self.watermark = super::cursor::later(self.watermark.take(), head.cursor.clone());
+        }
+        match head.letter {
+            b'N' => self.null_keys += 1,
+            b'=' => self.unchanged += 1,
+            b'D' if self.limit => self.in_state += u64::from(head.in_state),
+            _ => self.change(&head, tuple)?,
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, head: &Head, tuple: &[u8]) -> Result<(), Reason> {
+        let part = match head.letter {
+            b'D' => Part::Removed,
+            b'A' if head.retried().is_none() => Part::New,
+            _ => Part::Known,
+        };
+        if head.retried().is_some() {
+            self.counts.retried += 1;
+            self.counts.retried_present += u64::from(part != Part::Removed);
+            if head.reject.is_some()
+                && let Some(key) = &head.key
+                && self.rejects.len() < REJECTS_TRACKED
+            {
+                self.rejects.insert(key.clone());
+            }
+        } else {
+            match part {
+                Part::Removed => self.counts.removed += 1,
+                Part::Known => self.counts.updated += 1,
+                Part::New => self.counts.added += 1,
+            }
+        }
+        self.in_state += u64::from(head.in_state);
+        self.tombstones += u64::from(head.tombstone);
+        self.changes += 1;
+        self.digest = self.digest.wrapping_add(digest(head));
+        if self.spooled[part as usize] < self.max {
+            self.spooled[part as usize] += 1;
+            self.spool.push(part, tuple)?;
+        }
+        Ok(())
+    }
+
+    /// The counts, by the laws of semantics 25.
+    ///
+    /// # Errors
+    /// The spool can't be read.
+    pub(super) fn finish(
+        self,
+        facts: &StateFacts,
+        streams_unchanged: bool,
+        frozen_in_state: i64,
+        frozen_rows: u64,
+    ) -> Result<Extracted, Reason> {
+        let mut counts = self.counts;
+        let rows = facts.rows.max(0) as u64;
+        counts.state_rows = rows - (facts.tombstones.max(0) as u64).min(rows);
+        counts.removed_24h = facts.removed_24h.max(0) as u64;
+        counts.invalid_keys = self.null_keys + frozen_rows;
+        counts.unchanged = if streams_unchanged {
+            self.unchanged
+        } else {
+            // Every row of state is unchanged, in the change set, buried or frozen.
+            let buried = (facts.tombstones.max(0) as u64).saturating_sub(self.tombstones);
+            rows.saturating_sub(buried + self.in_state + frozen_in_state.max(0) as u64)
+        };
+        counts.read = counts.unchanged
+            + counts.added
+            + counts.updated
+            + counts.retried_present
+            + counts.invalid_keys;
+        let spooled: u64 = self.spooled.iter().sum();
+        counts.beyond_limit = self.changes - spooled.min(self.max).min(self.changes);
+        counts.digest = self.digest;
+        counts.spool_bytes = self.spool.bytes();
+        let mut notes = Vec::new();
+        if self.null_keys > 0 {
+            notes.push(format!(
+                "{} rows have a null primary key and were left out",
+                self.null_keys
+            ));
+        }
+        if frozen_rows > 0 {
+            notes.push(format!(
+                "{frozen_rows} rows share their primary key with another row; these keys are frozen: neither sent nor removed"
+            ));
+        }
+        let reader = self.spool.into_reader(self.max)?;
+        Ok(Extracted {
+            counts,
+            layout: self.layout,
+            reader,
+            notes,
+            duplicates: Vec::new(),
+            checked: false,
+            obsolete: Vec::new(),
+            watermark: self.watermark,
+            full: true,
+            unique: false,
+            model_digest: String::new(),
+        })
+    }
+}
+
+/// One change's share of the order-independent digest of the change set (semantics 28).
+fn digest(head: &Head) -> u128 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[head.letter]);
+    if let Some(key) = &head.key {
+        hasher.update(key.canonical().as_bytes());
+    }
+    hasher.update(&head.checksum.unwrap_or(0).to_le_bytes());
+    let bytes: [u8; 16] = hasher.finalize().as_bytes()[..16]
+        .try_into()
+        .unwrap_or_default();
+    u128::from_le_bytes(bytes)
+}
+
+/// Cancels the server's query when the read is abandoned.
+struct CancelOnDrop {
+    handle: Option<crate::connect::CancelHandle>,
+}
+
+impl CancelOnDrop {
+    fn new(connection: &Connection) -> Self {
+        Self {
+            handle: Some(connection.cancel_handle()),
+        }
+    }
+
+    fn disarm(mut self) {
+        self.handle = None;
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let (Some(handle), Ok(runtime)) =
+            (self.handle.take(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(async move {
+                let _ = handle.cancel().await;
+            });
+        }
+    }
+}

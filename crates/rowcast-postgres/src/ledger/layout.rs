@@ -1,0 +1,204 @@
+//! The state schema: its tables, its stable views, its version.
+//!
+//! `runs` and `row_log` are views people may query and build on; every table behind them is ours
+//! and may change with the layout's version. Nothing outside the state schema is ever written.
+
+use rowcast_core::{Code, Reason};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::shape::Shape;
+use crate::connect::db_error;
+use crate::sql::{ident as quote_ident, literal as quote_literal};
+
+/// The layout this build reads and writes.
+pub(super) const LAYOUT: i32 = 1;
+
+/// Makes the state schema and its shared tables where they are missing.
+///
+/// # Errors
+/// The schema is missing and may not be made; a newer Rowcast wrote it.
+pub(super) async fn ensure(client: &Client, schema: &str) -> Result<(), Reason> {
+    if let Some(version) = version(client, schema).await? {
+        return if version > LAYOUT {
+            Err(Reason::new(
+                Code::StateLayoutNewer,
+                format!("state schema {} has layout {version}", quote_ident(schema)),
+            )
+            .detail(format!("this Rowcast knows layouts up to {LAYOUT}"))
+            .hint("run a newer Rowcast, or another `state_schema`"))
+        } else {
+            Ok(())
+        };
+    }
+    let existing = client
+        .query_typed(
+            "SELECT 1 FROM pg_namespace WHERE nspname = $1",
+            &[(&schema, Type::TEXT)],
+        )
+        .await
+        .map_err(|error| db_error(&error, "looking for the state schema"))?;
+    let create = if existing.is_empty() {
+        format!("CREATE SCHEMA IF NOT EXISTS {};", quote_ident(schema))
+    } else {
+        String::new()
+    };
+    // The lock lasts for the transaction: two first runs make the tables once.
+    let lock = quote_literal(&format!("rowcast layout {schema}"));
+    let sql = format!(
+        "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended({lock}, 0)); {create} {} COMMIT;",
+        definition(schema)
+    );
+    if let Err(error) = client.batch_execute(&sql).await {
+        let reason = db_error(&error, "creating the state schema");
+        let _ = client.batch_execute("ROLLBACK").await;
+        let quoted = quote_ident(schema);
+        return Err(Reason::new(
+            if existing.is_empty() { Code::StateSchemaMissing } else { Code::StateNotWritable },
+            format!("can't make the state tables in schema {quoted}"),
+        )
+        .detail(reason.to_string())
+        .hint(if existing.is_empty() {
+            "let an administrator run the output of `rowcast setup-sql SOURCE --style managed`".into()
+        } else {
+            format!("run as an administrator: GRANT USAGE, CREATE ON SCHEMA {quoted} TO CURRENT_ROLE_OF_THE_SOURCE;")
+        }));
+    }
+    Ok(())
+}
+
+/// The layout's version, or `None` where there is none (or no right to see it).
+///
+/// # Errors
+/// The query fails.
+pub(super) async fn version(client: &Client, schema: &str) -> Result<Option<i32>, Reason> {
+    let what = "reading the state schema's layout";
+    let found = client
+        .query_typed(
+            "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = $1 AND c.relname = 'layout' AND has_schema_privilege(n.oid, 'USAGE')",
+            &[(&schema, Type::TEXT)],
+        )
+        .await
+        .map_err(|error| db_error(&error, what))?;
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let sql = format!("SELECT version FROM {}.layout", quote_ident(schema));
+    let rows = client
+        .query_typed(&sql, &[])
+        .await
+        .map_err(|error| db_error(&error, what))?;
+    Ok(rows.first().map(|row| row.get(0)))
+}
+
+fn definition(schema: &str) -> String {
+    let s = quote_ident(schema);
+    format!(
+        r#"
+CREATE TABLE IF NOT EXISTS {s}.layout (version int NOT NULL);
+INSERT INTO {s}.layout SELECT {LAYOUT} WHERE NOT EXISTS (SELECT 1 FROM {s}.layout);
+CREATE TABLE IF NOT EXISTS {s}.sync (
+  id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  uuid text NOT NULL UNIQUE,
+  name text NOT NULL UNIQUE,
+  identity jsonb NOT NULL,
+  seed_random bigint NOT NULL,
+  generation int NOT NULL DEFAULT 1,
+  backfill int NOT NULL DEFAULT 0,
+  epoch bigint NOT NULL DEFAULT 0,
+  lease_owner text,
+  lease_until timestamptz,
+  cancel_epoch bigint,
+  paused boolean NOT NULL DEFAULT false,
+  plan jsonb,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp());
+CREATE TABLE IF NOT EXISTS {s}.progress (
+  sync_id int PRIMARY KEY REFERENCES {s}.sync ON DELETE CASCADE,
+  rows bigint NOT NULL DEFAULT 0,
+  uniqueness_run bigint,
+  runs_since_check int NOT NULL DEFAULT 0,
+  model_digest text,
+  watermark text,
+  full_diff_at timestamptz,
+  system_identifier text,
+  timeline int,
+  wal_position text);
+CREATE TABLE IF NOT EXISTS {s}.run_history (
+  run bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  sync_id int NOT NULL REFERENCES {s}.sync ON DELETE CASCADE,
+  generation int NOT NULL,
+  epoch bigint NOT NULL,
+  trigger text NOT NULL,
+  status text NOT NULL,
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  finished_at timestamptz,
+  duration_us bigint,
+  read bigint, unchanged bigint, added bigint, updated bigint, removed bigint, retried bigint,
+  retried_present bigint, invalid_keys bigint,
+  delivered bigint, skipped bigint, invalid bigint, rejected bigint, held bigint, pending bigint,
+  requests bigint, retries bigint, spool_bytes bigint,
+  error_code text, error_message text, error_detail text, error_hint text,
+  reasons jsonb, guards jsonb, overrides text[], digest text, notes text[], phases jsonb);
+CREATE INDEX IF NOT EXISTS run_history_sync ON {s}.run_history (sync_id, run DESC);
+CREATE TABLE IF NOT EXISTS {s}.row_history (
+  run bigint NOT NULL, sync_id int NOT NULL REFERENCES {s}.sync ON DELETE CASCADE,
+  key text NOT NULL, change text NOT NULL, operation text, outcome text NOT NULL,
+  code text, message text, idempotency_key text,
+  at timestamptz NOT NULL DEFAULT clock_timestamp());
+CREATE INDEX IF NOT EXISTS row_history_key ON {s}.row_history (sync_id, key);
+CREATE INDEX IF NOT EXISTS row_history_run ON {s}.row_history (run);
+CREATE OR REPLACE VIEW {s}.runs AS
+  SELECT r.run, s.name AS sync, r.trigger, r.status, r.started_at, r.finished_at, r.duration_us,
+    r.read, r.unchanged, r.added, r.updated, r.removed, r.retried, r.invalid_keys,
+    r.delivered, r.skipped, r.invalid, r.rejected, r.held, r.pending, r.requests, r.retries,
+    r.spool_bytes, r.error_code, r.error_message, r.error_detail, r.error_hint,
+    r.reasons, r.guards, r.overrides, r.notes, r.phases
+  FROM {s}.run_history r JOIN {s}.sync s ON s.id = r.sync_id;
+CREATE OR REPLACE VIEW {s}.row_log AS
+  SELECT l.at, l.run, s.name AS sync, l.key, l.change, l.operation, l.outcome, l.code, l.message,
+    l.idempotency_key
+  FROM {s}.row_history l JOIN {s}.sync s ON s.id = l.sync_id;
+"#
+    )
+}
+
+/// The tables of one sync.
+pub(super) fn sync_tables(shape: &Shape) -> String {
+    let keys = shape.definition();
+    let pk = shape.names("");
+    let arrays: String = shape
+        .keys
+        .iter()
+        .enumerate()
+        .map(|(i, key)| {
+            let array = if key.form == super::forms::KeyForm::Int {
+                "bigint[]"
+            } else {
+                "text[]"
+            };
+            format!(", k{} {array} NOT NULL", i + 1)
+        })
+        .collect();
+    format!(
+        r#"
+CREATE TABLE {state} ({keys} h bigint, run int NOT NULL, mark "char" NOT NULL DEFAULT 'd', m text,
+  PRIMARY KEY ({pk})) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05,
+  autovacuum_analyze_scale_factor = 0.05);
+CREATE TABLE {doubt} ({keys} op "char" NOT NULL, run int NOT NULL, PRIMARY KEY ({pk}));
+CREATE TABLE {reject} ({keys} op "char" NOT NULL, h bigint, attempts int NOT NULL, first_run int NOT NULL,
+  last_run int NOT NULL, first_at timestamptz NOT NULL, forced boolean NOT NULL DEFAULT false,
+  code text NOT NULL, message text NOT NULL, PRIMARY KEY ({pk}));
+CREATE TABLE {frozen} ({keys} rows bigint NOT NULL, PRIMARY KEY ({pk}));
+CREATE TABLE {intent} (epoch bigint NOT NULL, intent bigint NOT NULL, run int NOT NULL, ops text NOT NULL,
+  hs bigint[] NOT NULL, ms text[] NOT NULL{arrays}, PRIMARY KEY (epoch, intent));
+CREATE TABLE {sent} ({keys} sent text NOT NULL, PRIMARY KEY ({pk}));
+"#,
+        state = shape.table("state"),
+        doubt = shape.table("doubt"),
+        reject = shape.table("reject"),
+        frozen = shape.table("frozen"),
+        intent = shape.table("intent"),
+        sent = shape.table("sent"),
+    )
+}

@@ -1,0 +1,241 @@
+//! The sync's own row: found by name, made on the first run, bound to its identity.
+//!
+//! State belongs to (sync, destination account, object, match_on, key columns and types): when one
+//! of these changes, state says nothing about the new place and must not be used (semantics 2).
+
+use std::collections::BTreeMap;
+
+use rowcast_core::{Code, Reason};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::config::SyncSpec;
+use super::layout;
+use super::plan::HashPlan;
+use super::shape::{KeyColumn, Shape};
+use crate::connect::db_error;
+use crate::sql::qualified;
+
+/// A sync as the state schema knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Registered {
+    pub id: i32,
+    pub uuid: String,
+    pub random: i64,
+    pub backfill: i32,
+    pub generation: i32,
+    pub paused: bool,
+    pub plan: Option<HashPlan>,
+    pub identity: BTreeMap<String, String>,
+}
+
+impl Registered {
+    /// A sync that has never run.
+    pub(super) fn unknown() -> Self {
+        Self {
+            id: 0,
+            uuid: String::new(),
+            random: 0,
+            backfill: 0,
+            generation: 1,
+            paused: false,
+            plan: None,
+            identity: BTreeMap::new(),
+        }
+    }
+}
+
+/// The identity of a sync: what the application says, and the key.
+pub(super) fn identity(spec: &SyncSpec, keys: &[KeyColumn]) -> BTreeMap<String, String> {
+    let mut identity = spec.identity.clone();
+    let key: Vec<String> = keys
+        .iter()
+        .map(|key| format!("{} {}", key.name, key.form.storage()))
+        .collect();
+    identity.insert("primary key".into(), key.join(", "));
+    identity
+}
+
+/// Finds a sync by name, or by its earlier name.
+///
+/// # Errors
+/// The database fails.
+pub(super) async fn find(
+    client: &Client,
+    schema: &str,
+    name: &str,
+) -> Result<Option<Registered>, Reason> {
+    let what = format!("looking for sync {name:?}");
+    let sql = format!(
+        "SELECT id, uuid, seed_random, backfill, generation, paused, plan::text, identity::text \
+         FROM {} WHERE name = $1",
+        qualified(schema, "sync")
+    );
+    let rows = client
+        .query_typed(&sql, &[(&name, Type::TEXT)])
+        .await
+        .map_err(|error| db_error(&error, &what))?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let damaged = |error: serde_json::Error| {
+        Reason::defect(format!("the stored sync can't be read: {error}"))
+    };
+    let plan: Option<String> = row.get(6);
+    Ok(Some(Registered {
+        id: row.get(0),
+        uuid: row.get(1),
+        random: row.get(2),
+        backfill: row.get(3),
+        generation: row.get(4),
+        paused: row.get(5),
+        plan: plan
+            .map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(damaged)?,
+        identity: serde_json::from_str(&row.get::<_, String>(7)).map_err(damaged)?,
+    }))
+}
+
+/// Finds or makes the sync and its tables, and proves its identity.
+///
+/// # Errors
+/// `IdentityChanged` when state belongs to another place.
+pub(super) async fn ensure(
+    client: &Client,
+    schema: &str,
+    spec: &SyncSpec,
+    keys: &[KeyColumn],
+) -> Result<(Registered, Shape), Reason> {
+    let what = format!("registering sync {:?}", spec.name);
+    let failed = |error| db_error(&error, &what);
+    let wanted = identity(spec, keys);
+    let table = qualified(schema, "sync");
+    let mut found = find(client, schema, &spec.name).await?;
+    if found.is_none()
+        && let Some(was) = &spec.was
+    {
+        let sql = format!("UPDATE {table} SET name = $1 WHERE name = $2");
+        client
+            .query_typed(&sql, &[(&spec.name, Type::TEXT), (was, Type::TEXT)])
+            .await
+            .map_err(failed)?;
+        found = find(client, schema, &spec.name).await?;
+    }
+    let json = serde_json::to_string(&wanted)
+        .map_err(|error| Reason::defect(format!("an identity can't be written: {error}")))?;
+    let registered = if let Some(registered) = found {
+        registered
+    } else {
+        let uuid = uuid::Uuid::now_v7().to_string();
+        let random = uuid::Uuid::new_v4().as_u64_pair().0 as i64;
+        let sql = format!(
+            "WITH made AS (INSERT INTO {table} (uuid, name, identity, seed_random) \
+             VALUES ($1, $2, $3::text::jsonb, $4) ON CONFLICT (name) DO NOTHING RETURNING id) \
+             INSERT INTO {} (sync_id) SELECT id FROM made",
+            qualified(schema, "progress")
+        );
+        client
+            .query_typed(
+                &sql,
+                &[
+                    (&uuid, Type::TEXT),
+                    (&spec.name, Type::TEXT),
+                    (&json, Type::TEXT),
+                    (&random, Type::INT8),
+                ],
+            )
+            .await
+            .map_err(failed)?;
+        find(client, schema, &spec.name)
+            .await?
+            .ok_or_else(|| Reason::defect("a sync that was just registered is not there"))?
+    };
+    let shape = Shape::new(schema, registered.id, keys.to_vec());
+    // An empty identity is one that a reset cleared.
+    if registered.identity.is_empty() {
+        let sql = format!("UPDATE {table} SET identity = $2::text::jsonb WHERE id = $1");
+        client
+            .query_typed(&sql, &[(&registered.id, Type::INT4), (&json, Type::TEXT)])
+            .await
+            .map_err(failed)?;
+    } else if registered.identity != wanted {
+        return Err(changed(&spec.name, &registered.identity, &wanted));
+    }
+    make_tables(client, &shape, &what).await?;
+    Ok((registered, shape))
+}
+
+/// Proves that a known sync still writes to the place its state is about.
+///
+/// # Errors
+/// `IdentityChanged`.
+pub(super) fn prove(spec: &SyncSpec, known: &Registered, keys: &[KeyColumn]) -> Result<(), Reason> {
+    let wanted = identity(spec, keys);
+    if known.identity == wanted {
+        Ok(())
+    } else {
+        Err(changed(&spec.name, &known.identity, &wanted))
+    }
+}
+
+async fn make_tables(client: &Client, shape: &Shape, what: &str) -> Result<(), Reason> {
+    let state = shape.table("state");
+    let rows = client
+        .query_typed(
+            "SELECT to_regclass($1) IS NOT NULL",
+            &[(&state, Type::TEXT)],
+        )
+        .await
+        .map_err(|error| db_error(&error, what))?;
+    if rows.first().is_some_and(|row| row.get(0)) {
+        return Ok(());
+    }
+    // Two first runs make the tables once: the second waits for the row and finds them.
+    let sql = format!(
+        "BEGIN; SELECT 1 FROM {} WHERE id = {} FOR UPDATE; {} COMMIT",
+        shape.shared("sync"),
+        shape.sync,
+        layout::sync_tables(shape)
+    );
+    if let Err(error) = client.batch_execute(&sql).await {
+        let _ = client.batch_execute("ROLLBACK").await;
+        let twice = error.code() == Some(&tokio_postgres::error::SqlState::DUPLICATE_TABLE);
+        if !twice {
+            return Err(db_error(&error, what));
+        }
+    }
+    Ok(())
+}
+
+fn changed(
+    name: &str,
+    before: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+) -> Reason {
+    let mut differences = Vec::new();
+    for key in before
+        .keys()
+        .chain(now.keys().filter(|key| !before.contains_key(*key)))
+    {
+        let (then, now) = (before.get(key), now.get(key));
+        if then != now {
+            let none = || "none".to_owned();
+            differences.push(format!(
+                "{key} was {}, is {}",
+                then.cloned().unwrap_or_else(none),
+                now.cloned().unwrap_or_else(none)
+            ));
+        }
+    }
+    Reason::new(
+        Code::IdentityChanged,
+        format!("sync {name:?} no longer writes to the place its state is about"),
+    )
+    .detail(differences.join("; "))
+    .hint(format!(
+        "`rowcast reset {name}` forgets what was sent and sends every row to the new place; \
+             `rowcast baseline {name}` accepts the present rows as already there; \
+             or undo the change"
+    ))
+}

@@ -1,0 +1,250 @@
+//! The shape of a sync's state: its key columns, the names of its tables, keys as parameters.
+
+use rowcast_core::{Key, KeyPart, Reason};
+use tokio_postgres::types::{ToSql, Type};
+
+use super::decode::{Cursor, Malformed, int8, text};
+use super::forms::{KeyForm, TypeFacts};
+use crate::sql::ident as quote_ident;
+
+/// One key column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeyColumn {
+    pub name: String,
+    pub facts: TypeFacts,
+    pub form: KeyForm,
+}
+
+/// Tables and key columns of one sync.
+#[derive(Debug, Clone)]
+pub(super) struct Shape {
+    schema: String,
+    pub sync: i32,
+    pub keys: Vec<KeyColumn>,
+    absent: bool,
+}
+
+impl Shape {
+    /// The shape of a sync that has never run: every table is empty. For looking only.
+    pub(super) fn absent(keys: Vec<KeyColumn>) -> Self {
+        Self {
+            schema: String::new(),
+            sync: 0,
+            keys,
+            absent: true,
+        }
+    }
+
+    /// Whether there are no tables yet.
+    pub(super) fn is_absent(&self) -> bool {
+        self.absent
+    }
+
+    /// The shape of a sync's tables.
+    pub(super) fn new(schema: &str, sync: i32, keys: Vec<KeyColumn>) -> Self {
+        Self {
+            schema: schema.to_owned(),
+            sync,
+            keys,
+            absent: false,
+        }
+    }
+
+    /// A shared table of the state schema.
+    pub(super) fn shared(&self, table: &str) -> String {
+        format!("{}.{}", quote_ident(&self.schema), quote_ident(table))
+    }
+
+    /// A table of this sync: `state`, `doubt`, `reject`, `frozen`, `intent`, `sent`.
+    pub(super) fn table(&self, kind: &str) -> String {
+        if self.absent {
+            let keys = self.keys.iter().enumerate();
+            let columns: Vec<String> = keys
+                .map(|(i, key)| format!("NULL::{} AS k{}", key.form.cast(), i + 1))
+                .collect();
+            return format!(
+                "(SELECT {}, NULL::bigint AS h, 0 AS run, 'd'::\"char\" AS mark, NULL::text AS m, \
+                 NULL::text AS sent WHERE false)",
+                columns.join(", ")
+            );
+        }
+        self.shared(&format!("{kind}_{}", self.sync))
+    }
+
+    /// `k1, k2` with a prefix before each name.
+    pub(super) fn names(&self, prefix: &str) -> String {
+        (1..=self.keys.len())
+            .map(|i| format!("{prefix}k{i}"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// `a.k1 = b.k1 AND a.k2 = b.k2`
+    pub(super) fn equal(&self, a: &str, b: &str) -> String {
+        (1..=self.keys.len())
+            .map(|i| format!("{a}.k{i} = {b}.k{i}"))
+            .collect::<Vec<_>>()
+            .join(" AND ")
+    }
+
+    /// The columns of a table that has this key as its primary key.
+    pub(super) fn definition(&self) -> String {
+        let mut columns = String::new();
+        for (i, key) in self.keys.iter().enumerate() {
+            columns.push_str(&format!("k{} {} NOT NULL, ", i + 1, key.form.storage()));
+        }
+        columns
+    }
+
+    /// `unnest($1::bigint[], $2::text[], extra…)`: parameters 1..=n are the keys.
+    pub(super) fn unnest(&self, extra: &[&str]) -> String {
+        let keys = self
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(i, key)| key.form.unnest(i + 1));
+        let all: Vec<String> = keys
+            .chain(extra.iter().map(|&text| text.to_owned()))
+            .collect();
+        format!("unnest({})", all.join(", "))
+    }
+
+    /// The keys on the wire: bigint or text.
+    pub(super) fn wire(&self, alias: &str) -> String {
+        let parts = self.keys.iter().enumerate();
+        parts
+            .map(|(i, key)| key.form.wire_form(&format!("{alias}.k{}", i + 1)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// Reads the key columns of a tuple in wire form. `None` when a part is null.
+    ///
+    /// # Errors
+    /// The tuple is cut.
+    pub(super) fn read_key(&self, cursor: &mut Cursor<'_>) -> Result<Option<Key>, Malformed> {
+        let mut parts = Vec::with_capacity(self.keys.len());
+        let mut complete = true;
+        for key in &self.keys {
+            match (cursor.field()?, &key.form) {
+                (None, _) => complete = false,
+                (Some(bytes), KeyForm::Int) => parts.push(KeyPart::Int(int8(bytes)?)),
+                (Some(bytes), KeyForm::Numeric) => {
+                    parts.push(KeyPart::Decimal(text(bytes)?.into()))
+                }
+                (Some(bytes), _) => parts.push(KeyPart::Text(text(bytes)?.into())),
+            }
+        }
+        Ok(complete.then(|| Key(parts.into())))
+    }
+
+    /// A key from the texts of its parts, as a person types them.
+    ///
+    /// # Errors
+    /// The number of parts differs, or a number is expected.
+    pub(super) fn parse_key(&self, parts: &[String]) -> Result<Key, Reason> {
+        let names = || {
+            self.keys
+                .iter()
+                .map(|key| key.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let wrong = |message: String| {
+            Reason::new(rowcast_core::Code::Usage, message).hint(format!(
+                "give the primary key's columns in order: {}",
+                names()
+            ))
+        };
+        if parts.len() != self.keys.len() {
+            return Err(wrong(format!(
+                "the key has {} parts, the model's has {}",
+                parts.len(),
+                self.keys.len()
+            )));
+        }
+        let mut key = Vec::new();
+        for (part, column) in parts.iter().zip(&self.keys) {
+            key.push(match column.form {
+                KeyForm::Int => KeyPart::Int(part.parse().map_err(|_| {
+                    wrong(format!(
+                        "key column {} takes a whole number, not {part:?}",
+                        column.name
+                    ))
+                })?),
+                KeyForm::Numeric => KeyPart::Decimal(part.as_str().into()),
+                _ => KeyPart::Text(part.as_str().into()),
+            });
+        }
+        Ok(Key(key.into()))
+    }
+}
+
+/// One column of many keys, ready to be a parameter.
+#[derive(Debug)]
+enum KeyArray {
+    Int(Vec<i64>),
+    Text(Vec<String>),
+}
+
+/// Many keys as array parameters `$1..$n`.
+#[derive(Debug)]
+pub(super) struct KeyArrays(Vec<KeyArray>);
+
+impl KeyArrays {
+    /// No keys yet.
+    pub(super) fn new(shape: &Shape) -> Self {
+        Self(
+            shape
+                .keys
+                .iter()
+                .map(|key| match key.form {
+                    KeyForm::Int => KeyArray::Int(Vec::new()),
+                    _ => KeyArray::Text(Vec::new()),
+                })
+                .collect(),
+        )
+    }
+
+    /// Keys from an iterator.
+    pub(super) fn of<'a>(shape: &Shape, keys: impl IntoIterator<Item = &'a Key>) -> Self {
+        let mut arrays = Self::new(shape);
+        for key in keys {
+            arrays.push(key);
+        }
+        arrays
+    }
+
+    /// Appends a key of the same shape.
+    pub(super) fn push(&mut self, key: &Key) {
+        for (array, part) in self.0.iter_mut().zip(key.0.iter()) {
+            match (array, part) {
+                (KeyArray::Int(values), KeyPart::Int(value)) => values.push(*value),
+                (KeyArray::Int(values), other) => {
+                    values.push(other.to_string().parse().unwrap_or_default());
+                }
+                (KeyArray::Text(values), part) => values.push(part.to_string()),
+            }
+        }
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        match self.0.first() {
+            Some(KeyArray::Int(values)) => values.is_empty(),
+            Some(KeyArray::Text(values)) => values.is_empty(),
+            None => true,
+        }
+    }
+
+    /// The parameters with their types.
+    pub(super) fn params(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
+        self.0
+            .iter()
+            .map(|array| match array {
+                KeyArray::Int(values) => (values as &(dyn ToSql + Sync), Type::INT8_ARRAY),
+                KeyArray::Text(values) => (values as &(dyn ToSql + Sync), Type::TEXT_ARRAY),
+            })
+            .collect()
+    }
+}

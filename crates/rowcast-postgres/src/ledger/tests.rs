@@ -1,0 +1,1 @@
+//! Behaviour of the ledger against a real server.
