@@ -5,5 +5,6 @@ pub mod check;
 pub mod connect;
 pub mod ledger;
 pub mod model_text;
+pub mod preview;
 pub mod setup_sql;
 pub mod sql;
