@@ -1,12 +1,15 @@
 //! The `http` connector against a fake service: what each answer means, and what it means when
 //! none comes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
+
 mod support;
 
 use rowcast_core::record::Operation;
 use rowcast_core::{Applied, CheckStatus, Code, Fault, Outcome};
 use rowcast_testkit::api::{Act, Answer, Api, BadRecords, Script};
 use serde_json::{Value as Json, json};
+use std::sync::Arc;
 use std::time::Duration;
 use support::{batch, build, config, hook, record, rejected, upsert, with};
 
@@ -345,4 +348,43 @@ async fn check_connects_and_sends_nothing() {
         ]
     );
     assert_eq!(api.requests(), 0);
+}
+
+/// A TLS server with a certificate that nobody vouches for; ends with the test's process.
+fn self_signed() -> u16 {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    let tls = Arc::new(tls);
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut session = rustls::ServerConnection::new(Arc::clone(&tls)).unwrap();
+            while session.is_handshaking() && session.complete_io(&mut stream).is_ok() {}
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_stops_the_run() {
+    let url = format!("https://127.0.0.1:{}/hook", self_signed());
+    let destination = build("http", config(&json!({ "url": url })));
+    let fault = destination
+        .write(&batch(vec![upsert(1)]))
+        .await
+        .unwrap_err();
+    assert!(matches!(fault, Fault::Fatal { .. }), "{fault:?}");
+    assert_eq!(fault.applied(), Applied::No);
+    assert_eq!(fault.reason().code, Code::DestinationUnreachable);
+    let checks = destination.check().await;
+    assert_eq!(checks[1].status, CheckStatus::Failed);
+    assert!(checks[1].found.contains("encrypted"), "{checks:?}");
 }

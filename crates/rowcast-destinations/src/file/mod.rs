@@ -149,7 +149,6 @@ pub(crate) fn build(
         columns,
         replaces,
         draft: Arc::default(),
-        context: Mutex::default(),
         capabilities: Capabilities {
             operations: Operation::ALL.to_vec(),
             batch_records_max: config.batch_records.unwrap_or(RECORDS_MAX),
@@ -172,7 +171,6 @@ struct FileDestination {
     replaces: bool,
     /// The file being written; none before the first record.
     draft: Arc<Mutex<Option<Draft>>>,
-    context: Mutex<Option<Arc<RunContext>>>,
     capabilities: Capabilities,
 }
 
@@ -237,8 +235,6 @@ impl Destination for FileDestination {
         Box::pin(async move {
             let target = self.path.of(context).map_err(Fault::fatal)?;
             *self.draft.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            *self.context.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some(Arc::clone(context));
             let sync = context.sync.to_string();
             let replaces = self.replaces;
             tokio::task::spawn_blocking(move || {
