@@ -1,8 +1,8 @@
 //! Test parts: throwaway PostgreSQL clusters, emulators, in-memory ledgers. A dev-dependency only.
 
 pub mod api;
-pub mod conformance;
 pub mod arbitrary;
+pub mod conformance;
 pub mod faulty;
 pub mod memory;
 pub mod postgres;

@@ -1,0 +1,243 @@
+//! Delivery's side of the destination: starting requests and reading their answers.
+//!
+//! It must never start one after a stop, or under a lease that may end before the request does.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rowcast_core::{Applied, Batch, Code, Fault, Outcome, Reason, killpoint};
+use tokio::task::{Id, JoinError};
+
+use super::{Answer, Delivery};
+use crate::backoff::wait_before_retry;
+use crate::observe::Retrying;
+use crate::supply::{Job, Piece};
+
+impl Delivery {
+    /// Starts as many requests as are allowed now.
+    pub(super) fn send(&mut self) {
+        self.wake = None;
+        if self.stop.is_some() {
+            return;
+        }
+        loop {
+            let now = self.parts.clock.now();
+            let due = self.waiting.iter().position(|(at, _)| *at <= now);
+            let free = self.in_flight.len() + self.waiting.len() < self.concurrency();
+            if due.is_none() && (!free || self.sendable.is_empty()) {
+                return;
+            }
+            if !self.lease_allows(now) {
+                return;
+            }
+            if let Err(later) = self.parts.limiter.acquire(now) {
+                self.wake = Some(later);
+                return;
+            }
+            let job = match due {
+                Some(position) => {
+                    killpoint::reach("retry-before");
+                    self.acks.tally.retries += 1;
+                    Some(self.waiting.swap_remove(position).1)
+                }
+                None => self.sendable.pop_front(),
+            };
+            if let Some(job) = job {
+                self.start(job);
+            }
+        }
+    }
+
+    /// Whether the lease outlives a request that starts now. If not, the next renewal decides.
+    fn lease_allows(&mut self, now: Instant) -> bool {
+        let lease = &self.parts.lease;
+        if lease.outlives(now, self.capabilities.timeout) {
+            self.lease_waited = None;
+            return true;
+        }
+        let deadline = lease.deadline();
+        self.wake = Some(deadline.max(now));
+        if self.lease_waited.is_some_and(|before| before < deadline) {
+            self.fail(Reason::defect(format!(
+                "the lease is shorter than one request, which may take {:?}",
+                self.capabilities.timeout
+            )));
+        }
+        self.lease_waited = Some(deadline);
+        false
+    }
+
+    fn start(&mut self, job: Job) {
+        let Some(piece) = job.pieces.front() else {
+            return;
+        };
+        self.acks.tally.requests += 1;
+        let batch = piece.batch.clone();
+        let destination = self.parts.destination.clone();
+        let timeout = self.capabilities.timeout;
+        let late = self.parts.clock.sleep(timeout);
+        let handle = self.requests.spawn(async move {
+            killpoint::reach("request-before");
+            tokio::select! {
+                biased;
+                answer = destination.write(&batch) => answer,
+                () = late => Err(Fault::lost(
+                    Reason::new(
+                        Code::DestinationUnreachable,
+                        format!("the destination gave no answer within {timeout:?}"),
+                    )
+                    .hint("raise `timeout` of the destination if it is known to be slow"),
+                )),
+            }
+        });
+        self.in_flight.insert(handle.id(), job);
+    }
+
+    pub(super) fn answered(&mut self, answer: Result<(Id, Answer), JoinError>) {
+        killpoint::reach("request-answered");
+        let (id, answer) = match answer {
+            Ok(answered) => answered,
+            // The destination's code panicked: whatever it sent is unknown.
+            Err(error) => {
+                let reason = Reason::defect("a connector stopped in the middle of a write")
+                    .detail(error.to_string());
+                let fault = Fault::Fatal {
+                    applied: Applied::Unknown,
+                    reason,
+                };
+                (error.id(), Err(fault))
+            }
+        };
+        let Some(mut job) = self.in_flight.remove(&id) else {
+            return;
+        };
+        let Some(piece) = job.pieces.pop_front() else {
+            return;
+        };
+        let now = self.parts.clock.now();
+        match answer {
+            Ok(outcomes) if outcomes.len() != piece.notes.len() => {
+                let reason = Reason::defect("a connector gave a wrong number of outcomes").detail(
+                    format!("{} for {} records", outcomes.len(), piece.notes.len()),
+                );
+                self.settle_piece(piece, job.intent, Applied::Unknown, &reason);
+                self.fail(reason);
+            }
+            Ok(outcomes) => {
+                self.pace.answered(outcomes.len(), now);
+                self.judge_piece(piece, job.intent, outcomes);
+            }
+            Err(Fault::Split { reason }) => self.split(&mut job, piece, reason),
+            Err(Fault::Fatal { applied, reason }) => {
+                self.settle_piece(piece, job.intent, applied, &reason);
+                self.fail(reason);
+            }
+            Err(Fault::Transient {
+                after,
+                applied,
+                reason,
+            }) => {
+                if let Some(wait) = after {
+                    self.parts.limiter.pause(now, wait);
+                }
+                self.try_again(job, piece, after, applied, reason);
+                return;
+            }
+        }
+        if !job.pieces.is_empty() {
+            if self.capabilities.exactly_once && self.stop.is_none() {
+                // Progress at the destination is kept by intent: halves need intents of their own.
+                while let Some(piece) = job.pieces.pop_back() {
+                    self.supply.give_back(Job {
+                        intent: job.intent,
+                        pieces: [piece].into(),
+                    });
+                }
+            } else {
+                self.sendable.push_front(job);
+            }
+        }
+    }
+
+    fn try_again(
+        &mut self,
+        mut job: Job,
+        mut piece: Piece,
+        after: Option<Duration>,
+        applied: Applied,
+        reason: Reason,
+    ) {
+        let backoff = &self.supply.preparer.plan.backoff;
+        piece.attempts += 1;
+        if applied == Applied::Unknown {
+            piece.uncertain = Some(reason.clone());
+        }
+        if self.stop.is_some() || piece.attempts >= backoff.attempts {
+            let exhausted = Reason::new(
+                Code::RetriesExhausted,
+                format!(
+                    "gave up on a batch of {} records after {} attempts",
+                    piece.notes.len(),
+                    piece.attempts
+                ),
+            )
+            .detail(reason.to_string())
+            .hint("what was not acknowledged is sent by the next run; see `rowcast check` for the destination");
+            self.settle_piece(piece, job.intent, applied, &reason);
+            if !job.pieces.is_empty() {
+                self.sendable.push_front(job);
+            }
+            self.fail(exhausted);
+            return;
+        }
+        let seed = {
+            let mut hasher = DefaultHasher::new();
+            piece.batch.idempotency_key().hash(&mut hasher);
+            hasher.finish()
+        };
+        let wait = wait_before_retry(backoff, piece.attempts, after, seed);
+        self.parts.observer.retrying(&Retrying {
+            attempts: piece.attempts,
+            wait,
+            records: piece.notes.len(),
+            reason,
+        });
+        if piece.uncertain.is_some() {
+            for record in &mut Arc::make_mut(&mut piece.batch).records {
+                record.doubtful = true;
+            }
+        }
+        job.pieces.push_front(piece);
+        let at = self.parts.clock.now() + wait;
+        self.waiting.push((at, job));
+    }
+
+    /// Refused whole: halves, one after the other; a single record is rejected.
+    fn split(&mut self, job: &mut Job, mut piece: Piece, reason: Reason) {
+        if piece.notes.len() <= 1 {
+            let rejected = vec![Outcome::Rejected(reason); piece.notes.len()];
+            self.judge_piece(piece, job.intent, rejected);
+            return;
+        }
+        killpoint::reach("split-before");
+        let half = piece.notes.len() / 2;
+        let notes = piece.notes.split_off(half);
+        let first = Arc::make_mut(&mut piece.batch);
+        let records = first.records.split_off(half);
+        let second = Batch {
+            intent: first.intent,
+            operation: first.operation,
+            records,
+            context: first.context.clone(),
+        };
+        piece.attempts = 0;
+        job.pieces.push_front(Piece {
+            batch: Arc::new(second),
+            notes,
+            attempts: 0,
+            uncertain: piece.uncertain.clone(),
+        });
+        job.pieces.push_front(piece);
+    }
+}
