@@ -226,10 +226,12 @@ impl Connector {
                 .await
             {
                 Ok(connection) => return Ok(connection),
-                Err(LoginFailure::NoTls(reason) | LoginFailure::Encryption(reason)) => {
+                Err(LoginFailure::Final(reason)) => return Err(reason),
+                // A rule of the server says more than that it has no TLS, whichever came first.
+                Err(LoginFailure::Encryption(reason)) => refusal = Some(reason),
+                Err(LoginFailure::NoTls(reason)) => {
                     refusal.get_or_insert(reason);
                 }
-                Err(LoginFailure::Final(reason)) => return Err(refusal.unwrap_or(reason)),
             }
         }
         Err(refusal.unwrap_or_else(|| Reason::defect("a connection was never attempted")))

@@ -523,8 +523,6 @@ async fn client_certificates_log_in_and_their_lack_is_named() {
 async fn a_certificate_that_ends_soon_is_warned_of() {
     let world = world();
     let root = world.root();
-    let mut params = leaf(&["localhost"], "soon");
-    params.not_after = params.not_before;
     let mut connection = connect(&world.right, SslMode::VerifyFull, Some(&root))
         .await
         .unwrap();
@@ -549,6 +547,13 @@ async fn the_system_trust_store_goes_with_verify_full_only() {
 async fn allow_and_prefer_follow_the_servers_rules() {
     let world = world();
     let (cert, key) = world.authority.issue(&leaf(&["localhost"], "server"));
+    // Without TLS on offer the login's own failure is what is said.
+    for mode in [SslMode::Allow, SslMode::Prefer] {
+        let mut config = config(world.plain, mode, None);
+        config.database = "nowhere".to_owned();
+        let reason = Connector::new(config).connect().await.unwrap_err();
+        assert_eq!(reason.code, Code::LoginFailed, "{mode}: {reason:?}");
+    }
     for (rule, encrypted) in [("hostssl", true), ("hostnossl", false)] {
         let cluster = Cluster::start(&Options {
             conf: vec![
