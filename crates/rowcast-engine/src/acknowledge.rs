@@ -135,6 +135,12 @@ impl Acknowledgements {
         self.announced = self.announced.saturating_sub(1);
     }
 
+    /// Records whose outcome only the destination knows: their intent stays open for the next run.
+    pub(crate) fn leave_open(&mut self, records: usize) {
+        self.announced = self.announced.saturating_sub(records);
+        self.tally.unknown += records as u64;
+    }
+
     /// Gives every open intent up: nothing of it took effect.
     pub(crate) fn abandon_all(&mut self) {
         self.abandoned

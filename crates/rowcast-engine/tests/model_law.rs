@@ -18,8 +18,8 @@ use rowcast_testkit::faulty::Act;
 use rowcast_testkit::memory::Table;
 use world::{Shape, World};
 
-/// Histories of each of the four tests; together more than 10,000.
-const HISTORIES: u32 = 2_600;
+/// Histories of each of the five tests; together more than 10,000.
+const HISTORIES: u32 = 2_200;
 
 /// Runs with faults in one history.
 const ROUNDS: usize = 4;
@@ -39,13 +39,24 @@ fn check_report(report: &RunReport, table: &Table, acts: &[Act]) {
     }
 }
 
+/// A destination that keeps its progress with the data has all of a batch or nothing, and does not
+/// refuse what it has.
+fn acts(shape: Shape, round: &Round) -> Vec<Act> {
+    let whole = |act: &Act| !matches!(act, Act::Reject(_) | Act::Unheard(_) | Act::WrongCount);
+    let mut acts = round.acts.clone();
+    let refuses = acts.contains(&Act::Split);
+    let lost = |act: &Act| matches!(act, Act::LostAfter | Act::HangAfter);
+    acts.retain(|act| !shape.exactly_once || whole(act) && !(refuses && lost(act)));
+    acts
+}
+
 async fn play(shape: Shape, rounds: &[Round]) {
     let world = World::new(shape);
     for round in rounds {
         world
             .ledger
             .edit(|table| round.edits.iter().for_each(|edit| edit.apply(table)));
-        world.destination.play(round.acts.clone());
+        world.destination.play(acts(shape, round));
         world.faulty_ledger.play(round.commits.clone());
         world.crash.arm(round.crash);
         if let Some(report) = world.run().await {
@@ -79,6 +90,9 @@ async fn play(shape: Shape, rounds: &[Round]) {
     }
     check_law(&world, shape);
     check_order(&world);
+    if shape.exactly_once {
+        check_once(&world);
+    }
     let commits = world.ledger.memory().commits;
     let requests = world.memory.requests();
     let report = world.run().await.unwrap();
@@ -119,6 +133,14 @@ fn check_order(world: &World) {
     }
 }
 
+/// No record took effect twice.
+fn check_once(world: &World) {
+    let mut seen = std::collections::BTreeSet::new();
+    for written in world.memory.log() {
+        assert!(seen.insert(written.idempotency_key.clone()), "{written:?}");
+    }
+}
+
 fn check(shape: impl Strategy<Value = Shape>) {
     let mut runner = TestRunner::new(Config {
         cases: HISTORIES,
@@ -145,6 +167,7 @@ fn shape(mode: Mode, match_on_email: bool, publishes: bool) -> impl Strategy<Val
             match_on_email,
             rewinds: rewinds || !match_on_email,
             publishes,
+            exactly_once: false,
             batch,
             concurrency,
             attempts,
@@ -172,4 +195,12 @@ fn rule_15_a_mirror_that_publishes_ends_equal_to_its_source() {
 #[test]
 fn rule_8_an_upsert_ends_with_every_row_of_its_source() {
     check(shape(Mode::Upsert, false, false));
+}
+
+#[test]
+fn rule_14_a_destination_with_progress_of_its_own_has_every_record_once() {
+    check(shape(Mode::Mirror, false, false).prop_map(|shape| Shape {
+        exactly_once: true,
+        ..shape
+    }));
 }

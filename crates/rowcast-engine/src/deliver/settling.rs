@@ -42,6 +42,15 @@ impl Delivery {
             _ => (applied, reason.clone()),
         };
         let batch = piece.batch.clone();
+        if self.capabilities.exactly_once && applied == Applied::Unknown {
+            // The destination itself knows: the next run asks it, by the open intent.
+            for (record, note) in batch.records.iter().zip(&piece.notes) {
+                self.supply.release(note);
+                self.supply.decide(&record.key, note.kind);
+            }
+            self.acks.leave_open(batch.records.len());
+            return;
+        }
         for (record, note) in batch.records.iter().zip(&mut piece.notes) {
             let verdict = give_up(record.operation, applied, &reason);
             self.settle(record, note, intent, verdict);

@@ -35,6 +35,7 @@ pub struct Shape {
     pub match_on_email: bool,
     pub rewinds: bool,
     pub publishes: bool,
+    pub exactly_once: bool,
     pub batch: usize,
     pub concurrency: usize,
     /// Attempts of one batch.
@@ -50,6 +51,7 @@ impl Default for Shape {
             match_on_email: false,
             rewinds: true,
             publishes: false,
+            exactly_once: false,
             batch: 100,
             concurrency: 4,
             attempts: 8,
@@ -73,6 +75,7 @@ impl World {
         });
         let mut memory = MemoryDestination::new(shape.batch, shape.concurrency);
         memory.capabilities.publishes = shape.publishes;
+        memory.capabilities.exactly_once = shape.exactly_once;
         let memory = Arc::new(memory);
         Self {
             faulty_ledger: FaultyLedger::new(ledger.clone(), crash.clone()),

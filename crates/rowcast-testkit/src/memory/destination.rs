@@ -37,6 +37,9 @@ struct Received {
     unpublished: Vec<Written>,
     log: Vec<Written>,
     requests: u64,
+    /// With exactly-once: what became of each batch, kept with the data.
+    progress: BTreeMap<(i64, i64), Vec<Outcome>>,
+    epoch: i64,
 }
 
 impl MemoryDestination {
@@ -127,14 +130,47 @@ impl Destination for MemoryDestination {
         Box::pin(async { vec![Check::passed("memory", "here")] })
     }
 
-    fn open<'a>(&'a self, _: &'a Arc<RunContext>) -> BoxFuture<'a, Result<Vec<Committed>, Fault>> {
-        lock(&self.state).unpublished.clear();
-        Box::pin(async { Ok(Vec::new()) })
+    fn open<'a>(
+        &'a self,
+        context: &'a Arc<RunContext>,
+    ) -> BoxFuture<'a, Result<Vec<Committed>, Fault>> {
+        let received = &mut *lock(&self.state);
+        received.unpublished.clear();
+        received.epoch = context.epoch;
+        let rejected = |outcomes: &[Outcome]| {
+            let reason = |outcome: &Outcome| match outcome {
+                Outcome::Rejected(reason) => Some(reason.message.clone()),
+                _ => None,
+            };
+            outcomes
+                .iter()
+                .enumerate()
+                .filter_map(|(position, outcome)| Some((position, reason(outcome)?)))
+                .collect()
+        };
+        let committed = received
+            .progress
+            .iter()
+            .map(|((epoch, intent), outcomes)| Committed {
+                epoch: *epoch,
+                intent: *intent,
+                rejected: rejected(outcomes),
+            })
+            .collect();
+        Box::pin(async { Ok(committed) })
     }
 
     fn write<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>> {
         let received = &mut *lock(&self.state);
         received.requests += 1;
+        let progress = (batch.context.epoch, batch.intent);
+        if self.capabilities.exactly_once {
+            assert_eq!(received.epoch, progress.0, "a write of an older epoch");
+            if let Some(outcomes) = received.progress.get(&progress) {
+                let outcomes = outcomes.clone();
+                return Box::pin(async { Ok(outcomes) });
+            }
+        }
         let mut identities = BTreeSet::new();
         let mut outcomes = Vec::with_capacity(batch.records.len());
         for record in &batch.records {
@@ -151,6 +187,17 @@ impl Destination for MemoryDestination {
             } else {
                 Self::take(received, written)
             });
+        }
+        if self.capabilities.exactly_once {
+            // As a real one does: a delete of nothing is no refusal.
+            for outcome in &mut outcomes {
+                if matches!(outcome, Outcome::Rejected(r) if r.code == Code::NotFound)
+                    && batch.operation == Operation::Delete
+                {
+                    *outcome = Outcome::Delivered;
+                }
+            }
+            received.progress.insert(progress, outcomes.clone());
         }
         Box::pin(async { Ok(outcomes) })
     }
