@@ -180,8 +180,10 @@ impl Writer<'_> {
         }
         let mut delta = 0;
         delta += self.put(run, &effects.put).await?;
-        delta -= self.drop_keys(&effects.drop).await?;
-        self.bury(run, &effects.bury).await?;
+        let gone = self.drop_keys(&effects.drop).await?;
+        let buried = self.bury(run, &effects.bury).await?;
+        self.count_removals(run, gone + buried).await?;
+        delta -= gone;
         delta += self.doubt(run, &effects.doubt).await?;
         self.reject(run, &effects.reject).await?;
         self.forget(&effects.forget).await?;
@@ -242,12 +244,29 @@ impl Writer<'_> {
             .map_or(0, |row| row.get(0)))
     }
 
-    async fn bury(&self, run: i32, keys: &KeyArrays) -> Result<(), Reason> {
-        if keys.is_empty() {
+    /// Removals that took effect, for the guard that looks back 24 hours (semantics 20): a removal
+    /// that this run did not get to is counted by the run that does.
+    async fn count_removals(&self, run: i32, number: i64) -> Result<(), Reason> {
+        if number == 0 {
             return Ok(());
         }
         let sql = format!(
-            "UPDATE {} AS s SET mark = 't', run = ${} FROM {} AS u({}) WHERE {}",
+            "UPDATE {} SET removals_done = removals_done + $1 WHERE run = $2",
+            self.shape.shared("run_history")
+        );
+        let run = i64::from(run);
+        self.run(&sql, &vec![(&number, Type::INT8), (&run, Type::INT8)])
+            .await?;
+        Ok(())
+    }
+
+    async fn bury(&self, run: i32, keys: &KeyArrays) -> Result<i64, Reason> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let sql = format!(
+            "WITH buried AS (UPDATE {} AS s SET mark = 't', run = ${} FROM {} AS u({}) WHERE {} RETURNING 1) \
+             SELECT count(*) FROM buried",
             self.shape.table("state"),
             self.shape.keys.len() + 1,
             self.shape.unnest(&[]),
@@ -256,8 +275,11 @@ impl Writer<'_> {
         );
         let mut params = keys.params();
         params.push((&run, Type::INT4));
-        self.run(&sql, &params).await?;
-        Ok(())
+        Ok(self
+            .run(&sql, &params)
+            .await?
+            .first()
+            .map_or(0, |row| row.get(0)))
     }
 
     /// Unknown outcomes become `h = NULL` and a doubt; absent keys are inserted (semantics 8).

@@ -88,8 +88,7 @@ pub(super) async fn state_facts(
     };
     let sql = format!(
         "SELECT p.rows, {tombstones}, (SELECT count(*) FROM {reject}), (SELECT count(*) FROM {doubt}), \
-         coalesce((SELECT sum(removed) FROM {history} WHERE sync_id = s.id AND generation = s.generation \
-           AND status IN ('succeeded', 'partial', 'failed', 'cancelled') \
+         coalesce((SELECT sum(removals_done) FROM {history} WHERE sync_id = s.id AND generation = s.generation \
            AND started_at > clock_timestamp() - interval '24 hours'), 0)::bigint, \
          s.generation, s.epoch, p.model_digest, p.runs_since_check, p.watermark, \
          extract(epoch FROM clock_timestamp() - p.full_diff_at)::bigint \

@@ -137,7 +137,7 @@ CREATE TABLE IF NOT EXISTS {s}.run_history (
   read bigint, unchanged bigint, added bigint, updated bigint, removed bigint, retried bigint,
   retried_present bigint, invalid_keys bigint,
   delivered bigint, skipped bigint, invalid bigint, rejected bigint, held bigint, pending bigint,
-  requests bigint, retries bigint, spool_bytes bigint,
+  requests bigint, retries bigint, spool_bytes bigint, removals_done bigint NOT NULL DEFAULT 0,
   error_code text, error_message text, error_detail text, error_hint text,
   reasons jsonb, guards jsonb, overrides text[], digest text, notes text[], phases jsonb);
 CREATE INDEX IF NOT EXISTS run_history_sync ON {s}.run_history (sync_id, run DESC);
