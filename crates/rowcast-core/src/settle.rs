@@ -48,7 +48,9 @@ pub struct Settled {
     /// The key had a doubt or a reject before: it is forgotten when the change is delivered or
     /// skipped.
     pub retried: bool,
-    /// The identity that was delivered, for syncs whose state keeps it (semantics 12).
+    /// The identity that was delivered, for syncs whose state keeps it (semantics 12). When it is
+    /// put or doubted, any other key whose state holds the same identity loses its checksum: its
+    /// record was written over.
     pub match_values: Option<Vec<Value>>,
     /// The values that were delivered as JSON text, for syncs with `keep: rows`.
     pub sent: Option<String>,

@@ -308,6 +308,12 @@ impl MemoryLedger {
     pub(super) fn apply(&self, memory: &mut Memory, settled: &Settled, run: i64) {
         let key = settled.key.clone();
         let effect = settled.effect(self.sync.mode);
+        if matches!(
+            effect,
+            Effect::Put { .. } | Effect::Doubt(_) | Effect::DoubtAndReject(_)
+        ) {
+            Self::overwrite(memory, &key, settled.match_values.as_deref());
+        }
         match effect {
             Effect::Put { checksum, .. } => {
                 let before = memory.state.remove(&key).unwrap_or_default();
@@ -341,6 +347,19 @@ impl MemoryLedger {
         if matches!(effect, Effect::Put { .. } | Effect::Drop | Effect::Bury) {
             memory.doubts.remove(&key);
             memory.rejects.remove(&key);
+        }
+    }
+
+    /// A record was, or may have been, written over another key's: what the destination holds is
+    /// no longer what that key's state says (semantics 12).
+    fn overwrite(memory: &mut Memory, key: &Key, match_values: Option<&[Value]>) {
+        let Some(taken) = match_values else {
+            return;
+        };
+        for (other, row) in &mut memory.state {
+            if other != key && row.match_values.as_deref() == Some(taken) {
+                row.checksum = None;
+            }
         }
     }
 
