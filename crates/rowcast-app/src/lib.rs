@@ -1,1 +1,42 @@
-//! See ARCHITECTURE.md.
+//! What one can ask of Rowcast: one function for each use case, called alike by the command line,
+//! the HTTP API and the scheduler.
+//!
+//! Every function takes a loaded [`Project`] and gives data that serializes; it must never print,
+//! read a terminal or know how it was called. `wire` is the only module that names the concrete
+//! parts behind the engine's traits, `environment` the only one that reads variables.
+
+pub mod check;
+mod environment;
+pub mod failure;
+pub mod init;
+pub mod key;
+pub mod map;
+pub mod plan;
+pub mod preview;
+pub mod project;
+pub mod reference;
+pub mod run;
+pub mod schema;
+pub mod setup;
+pub mod state;
+pub mod tables;
+pub mod test;
+pub mod validate;
+pub mod view;
+pub mod why;
+mod wire;
+
+pub use failure::Failure;
+pub use project::Project;
+pub use rowcast_config::Problem;
+pub use rowcast_engine::{Observer, Progress, Retrying};
+
+/// The answer of a use case.
+pub type Answer<T> = Result<T, Failure>;
+
+/// Seconds since an instant in RFC 3339; `None` when it is none.
+pub fn seconds_since(instant: &str) -> Option<u64> {
+    let then: jiff::Timestamp = instant.parse().ok()?;
+    let seconds = map::now_us() / 1_000_000 - then.as_second();
+    Some(seconds.max(0).unsigned_abs())
+}

@@ -1,0 +1,226 @@
+//! A loaded project: the configuration with every problem reported, and its objects by name.
+
+use std::path::Path;
+
+use rowcast_config::{LoadOptions, Problem, Secrets};
+use rowcast_core::{Code, Reason};
+
+use crate::failure::{Failure, file_reason};
+use crate::{Answer, environment, wire};
+
+/// A project without problems.
+#[derive(Debug, Clone)]
+pub struct Project {
+    pub(crate) config: rowcast_config::Project,
+}
+
+impl Project {
+    /// Reads the project at `dir`, or the nearest one above the working folder, with its secrets.
+    ///
+    /// # Errors
+    /// Every problem of the project.
+    pub fn load(dir: Option<&Path>, env: Option<&str>) -> Answer<Self> {
+        read(dir, env, Secrets::Required)
+    }
+
+    /// Reads the project for use cases that need no secrets.
+    ///
+    /// # Errors
+    /// Every problem of the project.
+    pub fn load_without_secrets(dir: Option<&Path>, env: Option<&str>) -> Answer<Self> {
+        read(dir, env, Secrets::Lenient)
+    }
+
+    /// The project's folder.
+    pub fn dir(&self) -> &Path {
+        &self.config.dir
+    }
+
+    /// The names of all syncs, each after those it is scheduled `after`.
+    pub fn sync_names(&self) -> Vec<String> {
+        let mut waiting: Vec<String> = self.config.syncs.keys().cloned().collect();
+        let mut ordered = Vec::new();
+        while !waiting.is_empty() {
+            let ready = self.ready(&waiting);
+            waiting.retain(|name| !ready.contains(name));
+            ordered.extend(ready);
+        }
+        ordered
+    }
+
+    /// Those of `waiting` that wait for none of the others. Never empty while `waiting` is not:
+    /// circles are refused when the project is read, and broken here all the same.
+    pub(crate) fn ready(&self, waiting: &[String]) -> Vec<String> {
+        let waits = |name: &String| {
+            self.config.syncs.get(name).is_some_and(|sync| {
+                predecessors(sync)
+                    .iter()
+                    .any(|other| other != name && waiting.contains(other))
+            })
+        };
+        let ready: Vec<String> = waiting
+            .iter()
+            .filter(|name| !waits(name))
+            .cloned()
+            .collect();
+        if ready.is_empty() {
+            waiting.to_vec()
+        } else {
+            ready
+        }
+    }
+
+    /// The named syncs in the order they run, or all of them.
+    ///
+    /// # Errors
+    /// A name that is none.
+    pub fn selected(&self, names: &[String]) -> Answer<Vec<String>> {
+        for name in names {
+            self.sync(name)?;
+        }
+        let all = self.sync_names();
+        if all.is_empty() {
+            return Err(
+                Reason::new(Code::UnknownReference, "the project has no syncs")
+                    .hint("write one in syncs/NAME.yml; `rowcast init` shows how")
+                    .into(),
+            );
+        }
+        Ok(all
+            .into_iter()
+            .filter(|name| names.is_empty() || names.contains(name))
+            .collect())
+    }
+
+    pub(crate) fn sync(&self, name: &str) -> Answer<&rowcast_config::Sync> {
+        self.config
+            .syncs
+            .get(name)
+            .ok_or_else(|| unknown("sync", name, self.config.syncs.keys()))
+    }
+
+    pub(crate) fn model(&self, name: &str) -> Answer<&rowcast_config::Model> {
+        self.config
+            .models
+            .get(name)
+            .ok_or_else(|| unknown("model", name, self.config.models.keys()))
+    }
+
+    pub(crate) fn source(&self, name: &str) -> Answer<&rowcast_config::Source> {
+        self.config
+            .sources
+            .get(name)
+            .ok_or_else(|| unknown("source", name, self.config.sources.keys()))
+    }
+
+    pub(crate) fn destination(&self, name: &str) -> Answer<&rowcast_config::Destination> {
+        self.config
+            .destinations
+            .get(name)
+            .ok_or_else(|| unknown("destination", name, self.config.destinations.keys()))
+    }
+
+    /// The one that was named, or the only one there is.
+    pub(crate) fn one_source(&self, name: Option<&str>) -> Answer<&rowcast_config::Source> {
+        match (name, self.config.sources.len()) {
+            (Some(name), _) => self.source(name),
+            (None, 1) => self
+                .config
+                .sources
+                .values()
+                .next()
+                .ok_or_else(|| Reason::defect("a map of one is empty").into()),
+            (None, _) => Err(Reason::new(Code::Usage, "which source is meant")
+                .detail(format!(
+                    "the project has {}",
+                    listed(self.config.sources.keys())
+                ))
+                .hint("name the source after the command")
+                .into()),
+        }
+    }
+
+    /// Whether the sync or anything it needs is paused; says what.
+    pub(crate) fn paused(&self, sync: &rowcast_config::Sync) -> Option<String> {
+        let config = &self.config;
+        if sync.about.paused {
+            return Some(format!("sync {} is paused", sync.name));
+        }
+        if config
+            .destinations
+            .get(&sync.destination)
+            .is_some_and(|d| d.about.paused)
+        {
+            return Some(format!("destination {} is paused", sync.destination));
+        }
+        let model = config.models.get(&sync.model)?;
+        if model.about.paused {
+            return Some(format!("model {} is paused", model.name));
+        }
+        let source = config.sources.get(&model.source)?;
+        source
+            .about
+            .paused
+            .then(|| format!("source {} is paused", source.name))
+    }
+}
+
+/// The folder of the project, read or not.
+pub(crate) fn folder(dir: Option<&Path>) -> Answer<std::path::PathBuf> {
+    let current = std::env::current_dir()
+        .map_err(|error| file_reason("find the working folder", Path::new("."), &error))?;
+    Ok(rowcast_config::find(dir, &current)?)
+}
+
+fn read(dir: Option<&Path>, env: Option<&str>, secrets: Secrets) -> Answer<Project> {
+    let dir = folder(dir)?;
+    let descriptors = wire::descriptors();
+    let loaded = rowcast_config::load(&LoadOptions {
+        dir: &dir,
+        env,
+        secrets,
+        lookup: &environment::variable,
+        descriptors: &descriptors,
+    });
+    let project = Project {
+        config: loaded.project,
+    };
+    let mut problems = loaded.problems;
+    if problems.is_empty() {
+        problems = wire::mapping_problems(&project);
+    }
+    if problems.is_empty() {
+        Ok(project)
+    } else {
+        Err(Failure::of(problems))
+    }
+}
+
+fn predecessors(sync: &rowcast_config::Sync) -> Vec<String> {
+    let mut names = Vec::new();
+    for schedule in &sync.schedules {
+        if let rowcast_config::Trigger::After { syncs, .. } = &schedule.trigger {
+            names.extend(syncs.iter().cloned());
+        }
+    }
+    names
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Failure {
+    Failure::of(vec![Problem::general(
+        Reason::new(
+            Code::UnknownReference,
+            format!("the project has no {kind} \"{name}\""),
+        )
+        .detail(format!("it has: {}", listed(known))),
+    )])
+}

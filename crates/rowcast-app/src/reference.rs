@@ -1,0 +1,20 @@
+//! Reference pages that come from code: what the crates below say of themselves.
+
+use crate::wire;
+
+/// File name and Markdown of each page, except those about the command line itself.
+pub fn pages() -> Vec<(String, String)> {
+    let mut pages = Vec::new();
+    for (kind, text) in rowcast_config::reference::reference_markdown() {
+        pages.push((format!("yaml-{kind}.md"), text));
+    }
+    pages.push((
+        "mapping.md".to_owned(),
+        rowcast_core::mapping::reference_markdown(),
+    ));
+    for descriptor in wire::descriptors() {
+        let text = rowcast_destinations::reference_markdown(&descriptor);
+        pages.push((format!("connector-{}.md", descriptor.name), text));
+    }
+    pages
+}

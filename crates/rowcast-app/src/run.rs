@@ -1,0 +1,301 @@
+//! `run`: one sync or several, each with its own report.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt as _;
+use rowcast_config::Problem;
+use rowcast_core::guard::Guard;
+use rowcast_core::ledger::{DiffRequest, OpenRequest};
+use rowcast_core::{Code, Key, Reason};
+use rowcast_engine::{Limiter, Observer, RunInput, RunOptions};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::plan::{Sealed, SealedSync};
+use crate::view::RunView;
+use crate::{Answer, Failure, Project, state, wire};
+
+/// How to run.
+#[derive(Debug, Clone, Default)]
+pub struct RunRequest {
+    pub full: bool,
+    /// As typed; see [`crate::key`].
+    pub keys: Vec<String>,
+    pub limit: Option<u64>,
+    pub wait: bool,
+    pub overrides: Vec<Guard>,
+    /// Send exactly this, or refuse.
+    pub sealed: Option<Sealed>,
+    /// Who asks: `cli`, `demo`, `schedule`, `api`.
+    pub trigger: String,
+}
+
+/// Why one of several syncs has no report.
+#[derive(Debug, Clone, Serialize)]
+pub struct Unrun {
+    pub sync: String,
+    pub errors: Vec<Problem>,
+}
+
+/// What became of several syncs, in the order they ended.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Several {
+    pub runs: Vec<RunView>,
+    pub failed: Vec<Unrun>,
+    /// Syncs left alone, and why.
+    pub notes: Vec<String>,
+}
+
+impl Several {
+    /// The failures of syncs without a report.
+    pub fn failures(&self) -> impl Iterator<Item = Failure> {
+        self.failed
+            .iter()
+            .map(|unrun| Failure::of(unrun.errors.clone()))
+    }
+}
+
+/// How the callers of [`run_all`] watch.
+pub struct Watch<'a> {
+    /// Makes the observer of a sync that starts.
+    pub starts: &'a (dyn Fn(&str) -> Arc<dyn Observer> + Sync),
+    /// Sees each sync's end.
+    pub ended: &'a (dyn Fn(Result<&RunView, &Failure>) + Sync),
+}
+
+/// Runs the named syncs, or all that are not paused: each after those it is scheduled after, at most
+/// `jobs` at a time.
+///
+/// # Errors
+/// A name is unknown, or there is nothing to run. The failure of one sync does not stop the others.
+pub async fn run_all(
+    project: &Project,
+    names: &[String],
+    request: &RunRequest,
+    jobs: usize,
+    watch: &Watch<'_>,
+    cancel: &CancellationToken,
+) -> Answer<Several> {
+    let names = match &request.sealed {
+        Some(sealed) => sealed.names(names)?,
+        None => names.to_vec(),
+    };
+    let mut waiting = project.selected(&names)?;
+    let limiters = Limiters::default();
+    let mut several = Several::default();
+    while !waiting.is_empty() && !cancel.is_cancelled() {
+        let ready = project.ready(&waiting);
+        waiting.retain(|name| !ready.contains(name));
+        let mut running = futures::stream::iter(ready)
+            .map(|name| {
+                let limiters = &limiters;
+                async move {
+                    let ended = if cancel.is_cancelled() {
+                        None
+                    } else {
+                        one(project, &name, request, limiters, watch, cancel).await
+                    };
+                    (name, ended)
+                }
+            })
+            .buffer_unordered(jobs.max(1));
+        while let Some((name, ended)) = running.next().await {
+            match ended {
+                None => {}
+                Some(Ended::Paused(why)) => {
+                    several.notes.push(format!("{why}, so {name} did not run"));
+                }
+                Some(Ended::Run(view)) => {
+                    (watch.ended)(Ok(&view));
+                    several.runs.push(*view);
+                }
+                Some(Ended::Failed(failure)) => {
+                    (watch.ended)(Err(&failure));
+                    several.failed.push(Unrun {
+                        sync: name,
+                        errors: failure.problems,
+                    });
+                }
+            }
+        }
+    }
+    Ok(several)
+}
+
+enum Ended {
+    Paused(String),
+    Run(Box<RunView>),
+    Failed(Failure),
+}
+
+async fn one(
+    project: &Project,
+    name: &str,
+    request: &RunRequest,
+    limiters: &Limiters,
+    watch: &Watch<'_>,
+    cancel: &CancellationToken,
+) -> Option<Ended> {
+    match paused(project, name).await {
+        Ok(Some(why)) => return Some(Ended::Paused(why)),
+        Ok(None) => {}
+        Err(failure) => return Some(Ended::Failed(failure)),
+    }
+    let observer = (watch.starts)(name);
+    let ended = limited(project, name, request, observer, limiters, cancel).await;
+    Some(match ended {
+        Ok(view) => Ended::Run(Box::new(view)),
+        Err(failure) => Ended::Failed(failure),
+    })
+}
+
+/// Why a sync must not run now: its files or its state say so.
+async fn paused(project: &Project, name: &str) -> Answer<Option<String>> {
+    if let Some(why) = project.paused(project.sync(name)?) {
+        return Ok(Some(why));
+    }
+    let paused = state::admin_of(project, name)?.is_paused(name).await?;
+    Ok(paused.then(|| format!("sync {name} is paused")))
+}
+
+/// Runs one sync, paused or not.
+///
+/// # Errors
+/// It could not begin: what began ends with a report, a failed one included.
+pub async fn run(
+    project: &Project,
+    name: &str,
+    request: &RunRequest,
+    observer: Arc<dyn Observer>,
+    cancel: &CancellationToken,
+) -> Answer<RunView> {
+    limited(
+        project,
+        name,
+        request,
+        observer,
+        &Limiters::default(),
+        cancel,
+    )
+    .await
+}
+
+async fn limited(
+    project: &Project,
+    name: &str,
+    request: &RunRequest,
+    observer: Arc<dyn Observer>,
+    limiters: &Limiters,
+    cancel: &CancellationToken,
+) -> Answer<RunView> {
+    let sync = project.sync(name)?;
+    let sealed = match &request.sealed {
+        Some(sealed) => Some(sealed.of(project, name)?),
+        None => None,
+    };
+    let (keys, limit) = match sealed {
+        Some(SealedSync { keys, limit, .. }) => (keys, *limit),
+        None => (&request.keys, request.limit),
+    };
+    let parts = wire::parts(project, name, &request.overrides).await?;
+    let mut input = RunInput::new(
+        parts.ledger,
+        parts.destination.clone(),
+        parts.mapper,
+        parts.plan,
+    );
+    input.match_fields = parts.match_fields;
+    input.options = RunOptions {
+        open: OpenRequest {
+            full: request.full || sync.refresh == rowcast_config::Refresh::Full,
+            wait: request.wait,
+            trigger: request.trigger.clone(),
+            ..OpenRequest::default()
+        },
+        diff: DiffRequest {
+            limit,
+            keys: typed_keys(project, name, keys).await?,
+            ..DiffRequest::default()
+        },
+        sealed: sealed.map(SealedSync::digest).transpose()?,
+        dry_run: false,
+    };
+    input.limiter = limiters.of(&sync.destination, parts.destination.capabilities().rate);
+    input.observer = observer;
+    input.cancel = cancel.clone();
+    let report = rowcast_engine::run(input).await?;
+    let object = sync.object.as_deref().unwrap_or_default();
+    Ok(RunView::new(&report, &sync.destination, object))
+}
+
+/// Keys as typed, in their columns' own types.
+pub(crate) async fn typed_keys(
+    project: &Project,
+    name: &str,
+    words: &[String],
+) -> Answer<Vec<Key>> {
+    if words.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sync = project.sync(name)?;
+    let model = project.model(&sync.model)?;
+    let source = project.source(&model.source)?;
+    let (names, schema) = wire::described(model, source).await?;
+    let types: Vec<&str> = names
+        .iter()
+        .map(|name| {
+            schema
+                .position(name)
+                .map_or("text", |i| &*schema.columns[i].type_name)
+        })
+        .collect();
+    Ok(crate::key::parse_all(words)?
+        .into_iter()
+        .map(|parts| crate::key::typed(parts, &names, &types))
+        .collect::<Result<_, Reason>>()?)
+}
+
+/// One limiter for each destination, shared by its syncs.
+#[derive(Default)]
+struct Limiters(Mutex<BTreeMap<String, Arc<Limiter>>>);
+
+impl Limiters {
+    fn of(&self, destination: &str, rate: Option<rowcast_core::destination::Rate>) -> Arc<Limiter> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(destination.to_owned())
+            .or_insert_with(|| Arc::new(Limiter::new(rate)))
+            .clone()
+    }
+}
+
+/// Accepts the model's present rows as delivered: a run whose destination takes everything and is
+/// nowhere. Guards do not apply, because nothing is sent.
+pub(crate) async fn to_nowhere(project: &Project, name: &str, dry_run: bool) -> Answer<u64> {
+    let parts = wire::parts(project, name, &Guard::ALL).await?;
+    let nowhere = wire::nowhere(project, name)?;
+    let mut input = RunInput::new(parts.ledger, nowhere, parts.mapper, parts.plan);
+    input.match_fields = parts.match_fields;
+    input.plan.records_max = None;
+    input.plan.duration_max = None;
+    "baseline".clone_into(&mut input.options.open.trigger);
+    input.options.dry_run = dry_run;
+    let report = rowcast_engine::run(input).await?;
+    if let Some(failure) = report.failure {
+        return Err(failure.into());
+    }
+    Ok(report.counts.read)
+}
+
+/// A sealed plan that can't be used.
+pub(crate) fn stale(message: String) -> Reason {
+    Reason::new(Code::PlanStale, message).hint("make a new one with `rowcast plan --out FILE`")
+}
+
+/// For messages about a plan's file.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,341 @@
+//! The forms in which answers are shown: every struct serializes to what `--json` prints and the
+//! HTTP API returns. Field names are the glossary's and part of the contract.
+
+use rowcast_core::destination::CheckStatus;
+use rowcast_core::guard::Held;
+use rowcast_core::{Check, RunReport, RunStatus};
+use serde::Serialize;
+
+use rowcast_config::Problem;
+
+/// One named check.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckView {
+    pub name: String,
+    /// `passed`, `warned`, `failed`, `skipped`.
+    pub status: &'static str,
+    pub found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+}
+
+impl From<Check> for CheckView {
+    fn from(check: Check) -> Self {
+        Self {
+            name: check.name,
+            status: match check.status {
+                CheckStatus::Passed => "passed",
+                CheckStatus::Warned => "warned",
+                CheckStatus::Failed => "failed",
+                CheckStatus::Skipped => "skipped",
+            },
+            found: check.found,
+            problem: check.reason.map(Problem::general),
+        }
+    }
+}
+
+/// A reason with the number of records it met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReasonCount {
+    pub code: String,
+    pub message: String,
+    pub count: u64,
+}
+
+/// One step of the flow with its duration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StepView {
+    pub step: &'static str,
+    pub duration_ms: u64,
+}
+
+/// The report of a run, as shown.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunView {
+    pub sync: String,
+    pub destination: String,
+    pub object: String,
+    pub run: i64,
+    pub status: &'static str,
+    pub started_at: String,
+    pub duration_ms: u64,
+
+    pub read: u64,
+    pub unchanged: u64,
+    pub added: u64,
+    pub updated: u64,
+    pub removed: u64,
+    pub retried: u64,
+    pub retried_present: u64,
+    pub invalid_keys: u64,
+
+    pub delivered: u64,
+    pub skipped: u64,
+    pub invalid: u64,
+    pub rejected: u64,
+    pub held: u64,
+    pub pending: u64,
+
+    pub requests: u64,
+    pub request_retries: u64,
+    pub spool_bytes: u64,
+    pub reasons: Vec<ReasonCount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Problem>,
+    pub guards: Vec<GuardView>,
+    pub notes: Vec<String>,
+    pub steps: Vec<StepView>,
+    #[serde(skip)]
+    pub ended: RunStatus,
+    #[serde(skip)]
+    pub first: bool,
+}
+
+/// A guard that holds a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct GuardView {
+    pub guard: &'static str,
+    pub problem: Problem,
+}
+
+impl From<&Held> for GuardView {
+    fn from(held: &Held) -> Self {
+        Self {
+            guard: held.guard.as_str(),
+            problem: Problem::general(held.reason.clone()),
+        }
+    }
+}
+
+impl ReasonCount {
+    /// The reasons of a report, the most frequent first.
+    pub fn of(report: &RunReport) -> Vec<Self> {
+        let mut reasons: Vec<Self> = report
+            .reasons
+            .iter()
+            .map(|((code, message), count)| Self {
+                code: code.clone(),
+                message: message.clone(),
+                count: *count,
+            })
+            .collect();
+        reasons.sort_by(|a, b| {
+            b.count
+                .cmp(&a.count)
+                .then_with(|| a.message.cmp(&b.message))
+        });
+        reasons
+    }
+}
+
+impl RunView {
+    /// The report of a run of a sync to `destination` / `object`.
+    pub fn new(report: &RunReport, destination: &str, object: &str) -> Self {
+        let c = &report.counts;
+        Self {
+            sync: report.sync.to_string(),
+            destination: destination.to_owned(),
+            object: object.to_owned(),
+            run: report.run,
+            status: report.status.as_str(),
+            started_at: instant(report.started_at),
+            duration_ms: report.duration_us / 1_000,
+            read: c.read,
+            unchanged: c.unchanged,
+            added: c.added,
+            updated: c.updated,
+            removed: c.removed,
+            retried: c.retried,
+            retried_present: c.retried_present,
+            invalid_keys: c.invalid_keys,
+            delivered: report.delivered,
+            skipped: report.skipped,
+            invalid: report.invalid,
+            rejected: report.rejected,
+            held: report.held,
+            pending: report.pending,
+            requests: report.requests,
+            request_retries: report.retries,
+            spool_bytes: c.spool_bytes,
+            reasons: ReasonCount::of(report),
+            failure: report.failure.clone().map(Problem::general),
+            guards: report.guards.iter().map(GuardView::from).collect(),
+            notes: report.notes.clone(),
+            steps: report
+                .phases
+                .iter()
+                .map(|(step, us)| StepView {
+                    step,
+                    duration_ms: us / 1_000,
+                })
+                .collect(),
+            ended: report.status,
+            first: c.state_rows == 0 && c.read > 0,
+        }
+    }
+
+    /// Every change the run found.
+    pub fn changes(&self) -> u64 {
+        self.added + self.updated + self.removed + self.retried
+    }
+}
+
+/// Microseconds since 1970 as RFC 3339 in UTC, to the millisecond.
+pub fn instant(us: i64) -> String {
+    let mut out = String::new();
+    rowcast_core::time::push_timestamp(&mut out, us - us.rem_euclid(1_000), "Z");
+    out
+}
+
+/// Checks of one source or destination.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckGroup {
+    /// `source` or `destination`.
+    pub kind: &'static str,
+    pub name: String,
+    pub checks: Vec<CheckView>,
+}
+
+/// A column with its type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ColumnView {
+    pub name: String,
+    #[serde(rename = "type")]
+    pub type_name: String,
+}
+
+/// The first rows of a model.
+#[derive(Debug, Clone, Serialize)]
+pub struct PreviewView {
+    pub model: String,
+    pub source: String,
+    pub columns: Vec<ColumnView>,
+    /// Values as JSON, in the order of the columns; sensitive ones masked.
+    pub rows: Vec<Vec<Box<serde_json::value::RawValue>>>,
+    /// `key is unique: 1,204,331 of 1,204,331; 0 null`.
+    pub key: String,
+    pub key_valid: bool,
+    /// Columns that differed between two reads.
+    pub warnings: Vec<String>,
+}
+
+/// What a run would do, without sending.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanView {
+    pub sync: String,
+    pub destination: String,
+    pub object: String,
+    pub mode: &'static str,
+    pub read: u64,
+    pub unchanged: u64,
+    pub added: u64,
+    pub updated: u64,
+    pub removed: u64,
+    pub retried: u64,
+    pub invalid_keys: u64,
+    pub state_rows: u64,
+    /// The operations a run would ask for, with their counts.
+    pub operations: Vec<OperationCount>,
+    pub skipped: u64,
+    pub invalid: u64,
+    /// Requests a run would make.
+    pub calls: u64,
+    /// About how long they take: at the destination's rate, or assuming 100 ms each.
+    pub time_ms: u64,
+    pub samples: Vec<SampleView>,
+    /// Some requests as they would be sent, without secrets.
+    pub requests: Vec<String>,
+    pub guards: Vec<GuardView>,
+    pub notes: Vec<String>,
+    pub reasons: Vec<ReasonCount>,
+    #[serde(skip)]
+    pub seal: Seal,
+}
+
+/// What a sealed plan holds of a sync (semantics 28).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seal {
+    /// Over (operation, key, checksum) of the whole change set.
+    pub changes: u128,
+    /// Over everything the configuration says about the sync.
+    pub configuration: String,
+    pub limit: Option<u64>,
+    pub keys: Vec<String>,
+}
+
+/// How often an operation would be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OperationCount {
+    /// `added`, `updated`, `removed`.
+    pub change: &'static str,
+    pub operation: &'static str,
+    pub count: u64,
+}
+
+/// One change as it would be sent.
+#[derive(Debug, Clone, Serialize)]
+pub struct SampleView {
+    /// `added`, `updated`, `removed`.
+    pub change: &'static str,
+    pub key: String,
+    pub operation: &'static str,
+    pub fields: Box<serde_json::value::RawValue>,
+}
+
+/// The word for a kind of change.
+pub fn change_word(kind: rowcast_core::Kind) -> &'static str {
+    match kind {
+        rowcast_core::Kind::Added => "added",
+        rowcast_core::Kind::Updated => "updated",
+        rowcast_core::Kind::Removed => "removed",
+    }
+}
+
+/// How a sync stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct SyncStatus {
+    pub sync: String,
+    pub model: String,
+    pub destination: String,
+    /// `healthy`, `warning`, `failing`, `paused`, `new`.
+    pub health: &'static str,
+    pub running: bool,
+    pub rows_in_state: u64,
+    pub rejects: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<RunSummary>,
+}
+
+/// A run in a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunSummary {
+    pub sync: String,
+    pub run: i64,
+    pub status: String,
+    pub trigger: String,
+    pub started_at: String,
+    pub duration_ms: u64,
+    pub read: u64,
+    pub added: u64,
+    pub updated: u64,
+    pub removed: u64,
+    pub delivered: u64,
+    pub rejected: u64,
+    pub invalid: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// A row that the destination rejected.
+#[derive(Debug, Clone, Serialize)]
+pub struct RejectView {
+    pub sync: String,
+    pub key: String,
+    pub operation: String,
+    pub code: String,
+    pub message: String,
+    pub first_run: i64,
+    pub first_at: String,
+    pub attempts: u32,
+}

@@ -1,0 +1,597 @@
+//! From configuration to running parts: the only module that names the concrete types behind the
+//! engine's traits.
+//!
+//! Nothing is connected to here, except to look up the primary key of a table that leaves it to the
+//! database.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rowcast_config::{Credential, Problem, Query, Source};
+use rowcast_core::guard::Guard;
+use rowcast_core::mapping::{CompileInput, FieldMapping};
+use rowcast_core::sync::Backoff;
+use rowcast_core::{
+    Code, Column, Descriptor, Destination, DestinationConfig, Mapper, Name, Reason, Schema, Secret,
+    SettingValue, SyncPlan, Value,
+};
+use rowcast_postgres::connect::{
+    ConnectConfig, Connection, Connector, Password, RootCert, SslMode,
+};
+use rowcast_postgres::ledger::{
+    CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, PgLedger, SpoolConfig, SyncSpec,
+};
+use rowcast_postgres::model_text::{ReadSettings, RowSecurity, guard_statements};
+
+use crate::failure::Failure;
+use crate::{Answer, Project};
+
+/// The connector that is a database, and therefore lives with everything that speaks to one.
+const POSTGRES: &str = "postgres";
+
+/// What each connector says of itself.
+pub(crate) fn descriptors() -> Vec<Descriptor> {
+    let mut all = rowcast_destinations::descriptors();
+    all.push(rowcast_postgres::destination::descriptor());
+    all
+}
+
+/// The running parts of one sync.
+pub(crate) struct Parts {
+    pub(crate) ledger: Arc<PgLedger>,
+    pub(crate) destination: Arc<dyn Destination>,
+    pub(crate) mapper: Arc<dyn Mapper>,
+    pub(crate) plan: SyncPlan,
+    /// Names of the identity's fields; empty for the primary key's columns.
+    pub(crate) match_fields: Vec<Name>,
+}
+
+/// Makes the parts of a sync.
+///
+/// # Errors
+/// The configuration does not fit the connector or the database.
+pub(crate) async fn parts(project: &Project, name: &str, overrides: &[Guard]) -> Answer<Parts> {
+    let sync = project.sync(name)?;
+    let model = project.model(&sync.model)?;
+    let source = project.source(&model.source)?;
+    let (keys, schema) = described(model, source).await?;
+    let mapper = mapper(sync, Some(model), &keys, Some(&schema))?;
+    let destination = destination(project, sync, &keys)?;
+    let match_columns = tracked_columns(sync, &keys);
+    let plan = SyncPlan {
+        name: sync.name.as_str().into(),
+        object: sync.object.as_deref().unwrap_or_default().into(),
+        key_columns: keys.clone(),
+        mode: sync.mode,
+        on: sync.on,
+        guards: sync.guards,
+        overrides: overrides.to_vec(),
+        tracks_match: match_columns.is_some(),
+        keep_rows: sync.keep_rows,
+        records_max: sync.run.max_records,
+        duration_max: sync.run.max_duration,
+        backoff: Backoff::default(),
+    };
+    let config = LedgerConfig {
+        source: connector(source)?,
+        state: match &source.state_source {
+            Some(other) => Some(connector(project.source(other)?)?),
+            None => None,
+        },
+        source_name: source.name.clone(),
+        state_schema: project.config.state_source(source).state_schema.clone(),
+        model: model_spec(model, source, sync, &keys),
+        sync: SyncSpec {
+            name: sync.name.clone(),
+            was: sync.was.clone(),
+            identity: identity(project, sync)?,
+            mode: sync.mode,
+            on: sync.on,
+            columns: mapper.columns(),
+            digests: mapper.digests(),
+            match_columns,
+            keep_rows: sync.keep_rows,
+            log: match sync.log {
+                rowcast_config::RowLog::Auto => LogLevel::Default,
+                rowcast_config::RowLog::Errors => LogLevel::Errors,
+                rowcast_config::RowLog::All => LogLevel::All,
+            },
+            retry: sync.retry,
+            overrides: overrides.to_vec(),
+        },
+        spool: spool(project),
+    };
+    Ok(Parts {
+        ledger: Arc::new(PgLedger::new(config)),
+        destination,
+        mapper,
+        plan,
+        match_fields: sync
+            .match_on
+            .iter()
+            .map(|(field, _)| field.clone())
+            .collect(),
+    })
+}
+
+/// What `sources/*.yml` says, as the driver's configuration.
+///
+/// # Errors
+/// The URL is malformed, or a secret file can't be read any more.
+pub(crate) fn connect_config(source: &Source) -> Answer<ConnectConfig> {
+    let mut config = match &source.url {
+        Some(url) => ConnectConfig::from_url(url.reveal())?,
+        None => ConnectConfig::new(
+            source
+                .host
+                .as_ref()
+                .map_or("localhost", |host| host.reveal()),
+            source
+                .database
+                .as_ref()
+                .map_or("", |database| database.reveal()),
+            source.user.as_ref().map_or("", |user| user.reveal()),
+        ),
+    };
+    if let Some(port) = source.port {
+        config.port = port;
+    }
+    if let Some(password) = &source.password {
+        config.password = Some(match password {
+            Credential::Command(words) => {
+                Password::Command(words.iter().map(|word| word.reveal().to_owned()).collect())
+            }
+            other => Password::Secret(other.read()?.unwrap_or_else(|| Secret::new(String::new()))),
+        });
+    }
+    if let Some(mode) = source.sslmode {
+        config.sslmode = mode
+            .as_str()
+            .parse::<SslMode>()
+            .map_err(|_| Reason::defect(format!("sslmode {} has no meaning", mode.as_str())))?;
+    }
+    if let Some(root) = &source.sslrootcert {
+        config.sslrootcert = Some(RootCert::parse(root.reveal()));
+    }
+    if let Some(cert) = &source.sslcert {
+        config.sslcert = Some(cert.reveal().into());
+    }
+    if let Some(key) = &source.sslkey {
+        config.sslkey = Some(key.reveal().into());
+    }
+    config.search_path.clone_from(&source.search_path);
+    config.statement_timeout = Some(source.statement_timeout);
+    Ok(config)
+}
+
+/// Opens connections to a source.
+pub(crate) fn connector(source: &Source) -> Answer<Connector> {
+    Ok(Connector::new(connect_config(source)?))
+}
+
+/// The settings under which a model is read.
+pub(crate) fn read_settings(model: &rowcast_config::Model, source: &Source) -> ReadSettings {
+    ReadSettings {
+        search_path: source.search_path.clone(),
+        statement_timeout: Some(source.statement_timeout),
+        time_zone: model.time_zone.clone(),
+        row_security: match source.row_security {
+            rowcast_config::RowSecurity::Error => RowSecurity::Error,
+            rowcast_config::RowSecurity::Allow => RowSecurity::Allow,
+        },
+    }
+}
+
+/// The model's SQL: its own, or all of its table.
+pub(crate) fn model_sql(model: &rowcast_config::Model) -> String {
+    match &model.query {
+        Query::Sql { text, .. } => text.clone(),
+        Query::Table { schema, name } => {
+            let name = match schema {
+                Some(schema) => rowcast_postgres::sql::qualified(schema, name),
+                None => rowcast_postgres::sql::ident(name),
+            };
+            format!("SELECT * FROM {name}")
+        }
+    }
+}
+
+/// The primary key's columns (the model's, else the table's own) and all columns with their types.
+pub(crate) async fn described(
+    model: &rowcast_config::Model,
+    source: &Source,
+) -> Answer<(Vec<Name>, Schema)> {
+    // The connection ends with this function, and the transaction with it.
+    let connection = connector(source)?.connect().await?;
+    let client = &connection.client;
+    let mut keys: Vec<Name> = model
+        .primary_key
+        .iter()
+        .map(|name| name.as_str().into())
+        .collect();
+    if keys.is_empty() {
+        keys = table_key(&connection, model, source).await?;
+    }
+    let begin = format!(
+        "BEGIN READ ONLY; {}",
+        guard_statements(&read_settings(model, source))
+    );
+    client
+        .batch_execute(&begin)
+        .await
+        .map_err(|error| rowcast_postgres::connect::db_error(&error, "beginning to read"))?;
+    let columns = rowcast_postgres::model_text::validate(client, &model_sql(model))
+        .await
+        .map_err(|reason| of_model(reason, model))?
+        .into_iter()
+        .map(|column| Column {
+            name: column.name.into(),
+            type_name: column.type_name.into(),
+        })
+        .collect();
+    Ok((keys, Schema { columns }))
+}
+
+/// Says which model a problem with its SQL is about, and where it stands.
+fn of_model(mut reason: Reason, model: &rowcast_config::Model) -> Failure {
+    reason.message = format!("model {}: {}", model.name, reason.message);
+    let path = match &model.query {
+        Query::Sql {
+            file: Some(file), ..
+        } => {
+            reason.message.push_str(&format!(" ({file})"));
+            ""
+        }
+        Query::Sql { file: None, .. } => "sql",
+        Query::Table { .. } => "table",
+    };
+    match model.position(path).filter(|_| !path.is_empty()) {
+        Some(location) => Failure::of(vec![Problem::at(reason, location)]),
+        None => reason.into(),
+    }
+}
+
+async fn table_key(
+    connection: &Connection,
+    model: &rowcast_config::Model,
+    source: &Source,
+) -> Answer<Vec<Name>> {
+    let Query::Table { schema, name } = &model.query else {
+        return Err(no_key(model, "a SQL model has none of its own"));
+    };
+    let schema = schema
+        .as_deref()
+        .or(source.search_path.first().map(String::as_str));
+    match rowcast_postgres::catalog::find(&connection.client, schema, name).await? {
+        Some(relation) if !relation.primary_key.is_empty() => {
+            Ok(relation.primary_key.into_iter().map(Name::from).collect())
+        }
+        Some(relation) => Err(no_key(
+            model,
+            &format!("the {} {name} has no primary key", relation.kind.as_str()),
+        )),
+        None => {
+            let reason = Reason::new(
+                Code::ModelInvalid,
+                format!("the table {name} was not found"),
+            )
+            .hint("`rowcast tables` lists what the role can see");
+            Err(of_model(reason, model))
+        }
+    }
+}
+
+/// Compiles the mapping of a sync. With the model's columns, their names and types are checked.
+///
+/// # Errors
+/// Every problem of the mapping, at its line.
+pub(crate) fn mapper(
+    sync: &rowcast_config::Sync,
+    model: Option<&rowcast_config::Model>,
+    keys: &[Name],
+    schema: Option<&Schema>,
+) -> Answer<Arc<dyn Mapper>> {
+    let match_on = (!sync.match_on.is_empty()).then(|| {
+        let rules = sync.match_on.iter();
+        Value::Object(
+            rules
+                .map(|(field, column)| (field.clone(), Value::from(&**column)))
+                .collect(),
+        )
+    });
+    let sensitive: Vec<Name> = model
+        .map(|model| {
+            model
+                .sensitive
+                .iter()
+                .map(|name| name.as_str().into())
+                .collect()
+        })
+        .unwrap_or_default();
+    let compiled = FieldMapping::compile(CompileInput {
+        fields: &sync.fields,
+        match_on: match_on.as_ref(),
+        key_columns: keys,
+        schema,
+        sensitive: &sensitive,
+    });
+    match compiled {
+        Ok(mapping) => Ok(Arc::new(mapping)),
+        Err(problems) => Err(Failure::of(
+            problems
+                .into_iter()
+                .map(|problem| match sync.position(&problem.path) {
+                    Some(location) => Problem::at(problem.reason, location),
+                    None => Problem::general(problem.reason),
+                })
+                .collect(),
+        )),
+    }
+}
+
+/// Compiles `fields:` that stand in no project.
+///
+/// # Errors
+/// Every problem of the mapping.
+pub(crate) fn mapper_of_fields(fields: &Value) -> Answer<Arc<dyn Mapper>> {
+    let compiled = FieldMapping::compile(CompileInput {
+        fields,
+        match_on: None,
+        key_columns: &[],
+        schema: None,
+        sensitive: &[],
+    });
+    match compiled {
+        Ok(mapping) => Ok(Arc::new(mapping)),
+        Err(problems) => Err(Failure::of(
+            problems
+                .into_iter()
+                .map(|problem| Problem::general(problem.reason))
+                .collect(),
+        )),
+    }
+}
+
+/// Every problem of every mapping, as far as it can be told without the models' columns.
+pub(crate) fn mapping_problems(project: &Project) -> Vec<Problem> {
+    project
+        .config
+        .syncs
+        .values()
+        .filter_map(|sync| mapper(sync, None, &[], None).err())
+        .flat_map(|failure| failure.problems)
+        .collect()
+}
+
+fn no_key(model: &rowcast_config::Model, detail: &str) -> Failure {
+    Reason::new(
+        Code::KeyMissing,
+        format!("model {} has no primary key", model.name),
+    )
+    .detail(detail)
+    .hint(format!(
+        "write `primary_key: [id]` in models/{}.yml",
+        model.name
+    ))
+    .into()
+}
+
+/// The columns whose delivered values state keeps: those of `match_on`, when it is another
+/// identity than the primary key and the mode deletes (semantics 12).
+fn tracked_columns(sync: &rowcast_config::Sync, keys: &[Name]) -> Option<Vec<String>> {
+    let outside = sync
+        .match_on
+        .iter()
+        .any(|(_, column)| !keys.contains(column));
+    (sync.mode.deletes() && outside).then(|| {
+        sync.match_on
+            .iter()
+            .map(|(_, column)| column.to_string())
+            .collect()
+    })
+}
+
+fn model_spec(
+    model: &rowcast_config::Model,
+    source: &Source,
+    sync: &rowcast_config::Sync,
+    keys: &[Name],
+) -> ModelSpec {
+    ModelSpec {
+        name: model.name.clone(),
+        body: match &model.query {
+            Query::Sql { text, .. } => ModelBody::Sql(text.clone()),
+            Query::Table { schema, name } => ModelBody::Table {
+                schema: schema.clone(),
+                name: name.clone(),
+            },
+        },
+        primary_key: keys.iter().map(ToString::to_string).collect(),
+        time_zone: model.time_zone.clone(),
+        search_path: source.search_path.clone(),
+        filter: sync.condition.clone(),
+        cursor: model.cursor.as_ref().map(|cursor| CursorSpec {
+            column: cursor.column.clone(),
+            overlap: cursor.overlap,
+            full_every: cursor.full,
+        }),
+        allow_row_security: source.row_security == rowcast_config::RowSecurity::Allow,
+        statement_timeout: Some(source.statement_timeout),
+    }
+}
+
+fn spool(project: &Project) -> SpoolConfig {
+    let mut spool = SpoolConfig::default();
+    if let Some(dir) = &project.config.spool.dir {
+        spool.dir = project.config.dir.join(dir);
+    }
+    if let Some(max) = project.config.spool.max {
+        spool.max_bytes = max;
+    }
+    spool
+}
+
+/// Settings that say which place a destination is. A changed token is the same place; a changed
+/// address is another, and state says nothing about it.
+const PLACE: [&str; 10] = [
+    "url", "base_url", "host", "port", "database", "schema", "path", "dir", "folder", "bucket",
+];
+
+/// What state belongs to, without secrets (semantics 2).
+fn identity(project: &Project, sync: &rowcast_config::Sync) -> Answer<BTreeMap<String, String>> {
+    let destination = project.destination(&sync.destination)?;
+    let mut identity = BTreeMap::new();
+    identity.insert("connector".to_owned(), destination.connector.clone());
+    identity.insert("object".to_owned(), sync.object.clone().unwrap_or_default());
+    for name in PLACE {
+        let text = match destination.settings.get(name) {
+            Some(SettingValue::Text(text) | SettingValue::Number(text)) => without_login(text),
+            Some(SettingValue::Secret(secret)) => {
+                let hash = blake3::hash(without_login(secret.reveal()).as_bytes());
+                format!("hash {}", &hash.to_hex()[..16])
+            }
+            _ => continue,
+        };
+        identity.insert(format!("destination {name}"), text);
+    }
+    let match_on: Vec<String> = sync
+        .match_on
+        .iter()
+        .map(|(field, column)| format!("{field}: {column}"))
+        .collect();
+    if !match_on.is_empty() {
+        identity.insert("match_on".to_owned(), match_on.join(", "));
+    }
+    Ok(identity)
+}
+
+/// A URL without user and password: those may change, and must not be stored.
+fn without_login(text: &str) -> String {
+    match (
+        text.split_once("://"),
+        text.split_once('?').map_or(text, |(url, _)| url),
+    ) {
+        (Some((scheme, _)), url) => {
+            let rest = &url[scheme.len() + 3..];
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = authority
+                .rsplit_once('@')
+                .map_or(authority, |(_, host)| host);
+            format!("{scheme}://{host}/{path}")
+        }
+        (None, _) => text.to_owned(),
+    }
+}
+
+/// Builds the destination of a sync.
+pub(crate) fn destination(
+    project: &Project,
+    sync: &rowcast_config::Sync,
+    keys: &[Name],
+) -> Answer<Arc<dyn Destination>> {
+    let destination = project.destination(&sync.destination)?;
+    let mut config = destination_config(project, destination);
+    config.object = sync.object.as_deref().unwrap_or_default().into();
+    config.mode = sync.mode;
+    config.request = sync.request.clone();
+    config.key_columns = keys.to_vec();
+    config.match_fields = if sync.match_on.is_empty() {
+        keys.to_vec()
+    } else {
+        sync.match_on
+            .iter()
+            .map(|(field, _)| field.clone())
+            .collect()
+    };
+    let built = if destination.connector == POSTGRES {
+        rowcast_postgres::destination::build(config)
+    } else {
+        rowcast_destinations::build(&destination.connector, config).map_err(paths)
+    };
+    built.map_err(|problems| placed(problems, destination, Some(sync)))
+}
+
+/// Builds a destination that no sync uses yet, for its checks.
+pub(crate) fn destination_alone(
+    project: &Project,
+    destination: &rowcast_config::Destination,
+) -> Answer<Arc<dyn Destination>> {
+    let config = destination_config(project, destination);
+    let built = if destination.connector == POSTGRES {
+        rowcast_postgres::destination::build(config)
+    } else {
+        rowcast_destinations::build_for_check(&destination.connector, config).map_err(paths)
+    };
+    built.map_err(|problems| placed(problems, destination, None))
+}
+
+/// A destination that takes everything and is nowhere, for `baseline`.
+pub(crate) fn nowhere(project: &Project, name: &str) -> Answer<Arc<dyn Destination>> {
+    let sync = project.sync(name)?;
+    let mut config = destination_config(project, project.destination(&sync.destination)?);
+    config.settings = SettingValue::Null;
+    config.mode = sync.mode;
+    config.batch_records = None;
+    config.batch_bytes = None;
+    config.concurrency = None;
+    config.rate = None;
+    rowcast_destinations::build("null", config).map_err(|problems| {
+        Failure::of(
+            problems
+                .into_iter()
+                .map(|p| Problem::general(p.reason))
+                .collect(),
+        )
+    })
+}
+
+fn destination_config(
+    project: &Project,
+    destination: &rowcast_config::Destination,
+) -> DestinationConfig {
+    DestinationConfig {
+        name: destination.name.as_str().into(),
+        settings: destination.settings.clone(),
+        object: "".into(),
+        mode: rowcast_core::Mode::default(),
+        match_fields: Vec::new(),
+        key_columns: Vec::new(),
+        request: SettingValue::Null,
+        batch_records: destination.batch_records,
+        batch_bytes: destination.batch_bytes,
+        concurrency: destination.concurrency,
+        rate: destination.rate,
+        timeout: destination.timeout,
+        allow_addresses: destination.allow_addresses.clone(),
+        project_dir: project.config.dir.clone(),
+    }
+}
+
+fn paths(problems: Vec<rowcast_destinations::SettingProblem>) -> Vec<(String, Reason)> {
+    problems
+        .into_iter()
+        .map(|problem| (problem.path, problem.reason))
+        .collect()
+}
+
+/// Problems of settings, each at its line: `request` and `object` stand in the sync's file.
+fn placed(
+    problems: Vec<(String, Reason)>,
+    destination: &rowcast_config::Destination,
+    sync: Option<&rowcast_config::Sync>,
+) -> Failure {
+    let at = |(path, reason): (String, Reason)| {
+        let of_sync = ["request", "object", "mode", "match_on"]
+            .iter()
+            .any(|key| path == *key || path.starts_with(&format!("{key}.")));
+        let location = match sync {
+            Some(sync) if of_sync => sync.position(&path),
+            _ => destination.position(&path),
+        };
+        match location {
+            Some(location) => Problem::at(reason, location),
+            None => Problem::general(reason),
+        }
+    };
+    Failure::of(problems.into_iter().map(at).collect())
+}
