@@ -1,1 +1,115 @@
-fn main() {}
+//! The command line of Rowcast: parse, dispatch, exit code. Use cases live in `rowcast-app`.
+
+mod cli;
+mod command;
+mod demo;
+mod exit;
+mod killpoint;
+mod output;
+mod reference;
+mod signal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use rowcast_app::Failure;
+use rowcast_core::{Code, Reason};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Cli;
+use crate::command::Context;
+use crate::exit::Exit;
+use crate::output::{ColorChoice, Output};
+
+fn main() -> ExitCode {
+    let exit = match Cli::try_parse() {
+        Ok(cli) => start(cli),
+        Err(error) => usage(&error),
+    };
+    ExitCode::from(exit.code())
+}
+
+fn start(cli: Cli) -> Exit {
+    let output = Output::new(cli.global.json, cli.global.color);
+    logging(&cli, output);
+    killpoint::arm();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return defect(output, "start the async runtime", &error),
+    };
+    let exit = runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        if let Err(error) = signal::listen(cancel.clone(), output) {
+            return defect(output, "listen for signals", &error);
+        }
+        let context = Context {
+            global: cli.global,
+            output,
+            cancel,
+        };
+        match command::dispatch(cli.command, &context).await {
+            Ok(exit) => exit,
+            Err(failure) => {
+                output.failure(&failure);
+                if context.cancel.is_cancelled() {
+                    Exit::Interrupted
+                } else {
+                    failure.exit().into()
+                }
+            }
+        }
+    });
+    // Nothing is waited for: what must be kept was committed before the command returned.
+    runtime.shutdown_background();
+    exit
+}
+
+fn defect(output: Output, doing: &str, error: &std::io::Error) -> Exit {
+    let reason = Reason::defect(format!("can't {doing}")).detail(error.to_string());
+    output.failure(&Failure::from(reason));
+    Exit::Failed
+}
+
+/// Help and version go to stdout and succeed; wrong usage is an error like any other.
+fn usage(error: &clap::Error) -> Exit {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Succeeded;
+    }
+    let output = Output::new(json, ColorChoice::Auto);
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        output.say(&error.render().to_string());
+        return Exit::Invalid;
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    if json {
+        let (message, hint) = text.split_once("\n\n").unwrap_or((text, ""));
+        let reason = Reason::new(Code::Usage, message.trim()).hint(hint.trim());
+        output.failure(&Failure::from(reason));
+    } else {
+        output.say(&format!("error[{}]: {text}", Code::Usage));
+    }
+    Exit::Invalid
+}
+
+fn logging(cli: &Cli, output: Output) {
+    let level = match cli.global.verbose {
+        0 => "error",
+        1 => {
+            "rowcast=info,rowcast_app=info,rowcast_engine=info,rowcast_postgres=info,rowcast_destinations=info,warn"
+        }
+        _ => {
+            "rowcast=debug,rowcast_app=debug,rowcast_engine=debug,rowcast_postgres=debug,rowcast_destinations=debug,info"
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .with_ansi(output.stderr.colour)
+        .init();
+}

@@ -1,0 +1,88 @@
+//! Numbers, durations, sizes and instants as people read them.
+
+/// `98,412`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 row`, `98,412 rows`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", grouped(number))
+}
+
+/// `80 ms`, `4.2 s`, `41 s`, `3 min 20 s`, `2 h 5 min`.
+pub(crate) fn duration(milliseconds: u64) -> String {
+    match milliseconds {
+        0..1_000 => format!("{milliseconds} ms"),
+        1_000..10_000 => format!("{}.{} s", milliseconds / 1_000, milliseconds % 1_000 / 100),
+        10_000..60_000 => format!("{} s", milliseconds / 1_000),
+        60_000..3_600_000 => {
+            let seconds = milliseconds / 1_000;
+            format!("{} min {} s", seconds / 60, seconds % 60)
+        }
+        _ => {
+            let minutes = milliseconds / 60_000;
+            format!("{} h {} min", minutes / 60, minutes % 60)
+        }
+    }
+}
+
+/// How long ago an instant of an answer was; the instant itself when it can't be read.
+pub(crate) fn since(instant: &str) -> String {
+    match rowcast_app::seconds_since(instant) {
+        Some(seconds) => ago(seconds),
+        None => instant.to_owned(),
+    }
+}
+
+/// `just now`, `4 min ago`, `3 h ago`, `12 d ago`.
+fn ago(seconds: u64) -> String {
+    match seconds {
+        0..10 => "just now".to_owned(),
+        10..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_nouns_agree() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(98_412), "98,412");
+        assert_eq!(grouped(1_204_331), "1,204,331");
+        assert_eq!(counted(1, "row"), "1 row");
+        assert_eq!(counted(2_000, "row"), "2,000 rows");
+    }
+
+    #[test]
+    fn durations_use_two_units_at_most() {
+        assert_eq!(duration(80), "80 ms");
+        assert_eq!(duration(4_250), "4.2 s");
+        assert_eq!(duration(41_900), "41 s");
+        assert_eq!(duration(200_000), "3 min 20 s");
+        assert_eq!(duration(7_500_000), "2 h 5 min");
+    }
+
+    #[test]
+    fn ages_are_relative() {
+        assert_eq!(ago(1), "just now");
+        assert_eq!(ago(4 * 60), "4 min ago");
+        assert_eq!(ago(3 * 3_600), "3 h ago");
+        assert_eq!(ago(5 * 86_400), "5 d ago");
+    }
+}
