@@ -111,7 +111,12 @@ pub async fn run(mut input: RunInput) -> Result<RunReport, Reason> {
         key_columns: input.plan.key_columns.clone(),
         started_at,
     });
-    let renewal = Renewal::start(input.ledger.clone(), lease.clone(), input.clock.clone());
+    let renewal = Renewal::start(
+        input.ledger.clone(),
+        lease.clone(),
+        input.clock.clone(),
+        input.cancel.clone(),
+    );
     let mut run = Running {
         report: RunReport::new(input.plan.name.clone(), lease.run, started_at),
         complete: false,

@@ -181,8 +181,12 @@ impl Writer<'_> {
         let mut delta = 0;
         delta += self.put(run, &effects.put).await?;
         let gone = self.drop_keys(&effects.drop).await?;
-        let buried = self.bury(run, &effects.bury).await?;
-        self.count_removals(run, gone + buried).await?;
+        self.bury(run, &effects.bury).await?;
+        self.count_removals(run, effects.removed).await?;
+        self.overwrite(&effects.put.keys, &effects.put.matches)
+            .await?;
+        self.overwrite(&effects.doubt.keys, &effects.doubt.matches)
+            .await?;
         delta -= gone;
         delta += self.doubt(run, &effects.doubt).await?;
         self.reject(run, &effects.reject).await?;
@@ -244,6 +248,26 @@ impl Writer<'_> {
             .map_or(0, |row| row.get(0)))
     }
 
+    /// A record that was put at an identity has taken the place of whatever another key had
+    /// delivered there: what that key has at the destination is not known any more (semantics 12).
+    async fn overwrite(&self, keys: &KeyArrays, matches: &[Option<String>]) -> Result<(), Reason> {
+        if matches.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let sql = format!(
+            "UPDATE {} AS s SET h = NULL FROM {} AS u({}, m) WHERE s.m = u.m AND s.h IS NOT NULL AND NOT ({})",
+            self.shape.table("state"),
+            self.shape
+                .unnest(&[&format!("${}::text[]", self.shape.keys.len() + 1)]),
+            self.shape.names(""),
+            self.shape.equal("s", "u"),
+        );
+        let mut params = keys.params();
+        params.push((&matches, Type::TEXT_ARRAY));
+        self.run(&sql, &params).await?;
+        Ok(())
+    }
+
     /// Removals that took effect, for the guard that looks back 24 hours (semantics 20): a removal
     /// that this run did not get to is counted by the run that does.
     async fn count_removals(&self, run: i32, number: i64) -> Result<(), Reason> {
@@ -260,13 +284,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    async fn bury(&self, run: i32, keys: &KeyArrays) -> Result<i64, Reason> {
+    async fn bury(&self, run: i32, keys: &KeyArrays) -> Result<(), Reason> {
         if keys.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let sql = format!(
-            "WITH buried AS (UPDATE {} AS s SET mark = 't', run = ${} FROM {} AS u({}) WHERE {} RETURNING 1) \
-             SELECT count(*) FROM buried",
+            "UPDATE {} AS s SET mark = 't', run = ${} FROM {} AS u({}) WHERE {}",
             self.shape.table("state"),
             self.shape.keys.len() + 1,
             self.shape.unnest(&[]),
@@ -275,11 +298,8 @@ impl Writer<'_> {
         );
         let mut params = keys.params();
         params.push((&run, Type::INT4));
-        Ok(self
-            .run(&sql, &params)
-            .await?
-            .first()
-            .map_or(0, |row| row.get(0)))
+        self.run(&sql, &params).await?;
+        Ok(())
     }
 
     /// Unknown outcomes become `h = NULL` and a doubt; absent keys are inserted (semantics 8).
@@ -540,6 +560,8 @@ struct Effects {
     doubt: DoubtSet,
     reject: RejectSet,
     forget: KeyArrays,
+    /// Rows that left the model, and not identities that moved.
+    removed: i64,
 }
 
 impl Effects {
@@ -568,6 +590,7 @@ impl Effects {
                 messages: Vec::new(),
             },
             forget: keys(),
+            removed: 0,
         }
     }
 
@@ -593,6 +616,9 @@ impl Effects {
                 self.reject(change, operation);
             }
             Effect::Nothing => {}
+        }
+        if change.kind == Kind::Removed && matches!(effect, Effect::Drop | Effect::Bury) {
+            self.removed += 1;
         }
         let settled = matches!(effect, Effect::Put { .. } | Effect::Drop | Effect::Bury);
         if settled && change.retried {

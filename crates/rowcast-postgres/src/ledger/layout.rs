@@ -185,6 +185,7 @@ pub(super) fn sync_tables(shape: &Shape) -> String {
 CREATE TABLE {state} ({keys} h bigint, run int NOT NULL, mark "char" NOT NULL DEFAULT 'd', m text,
   PRIMARY KEY ({pk})) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05,
   autovacuum_analyze_scale_factor = 0.05);
+CREATE INDEX ON {state} (m) WHERE m IS NOT NULL;
 CREATE TABLE {doubt} ({keys} op "char" NOT NULL, run int NOT NULL, PRIMARY KEY ({pk}));
 CREATE TABLE {reject} ({keys} op "char" NOT NULL, h bigint, attempts int NOT NULL, first_run int NOT NULL,
   last_run int NOT NULL, first_at timestamptz NOT NULL, forced boolean NOT NULL DEFAULT false,
