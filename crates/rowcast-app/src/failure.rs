@@ -47,6 +47,9 @@ impl From<Reason> for Failure {
 
 /// A file that can't be read or written.
 pub(crate) fn file_reason(doing: &str, path: &std::path::Path, error: &std::io::Error) -> Reason {
-    Reason::new(Code::FileUnreadable, format!("{doing} {}", path.display()))
-        .detail(error.to_string())
+    Reason::new(
+        Code::FileUnreadable,
+        format!("can't {doing} {}", path.display()),
+    )
+    .detail(error.to_string())
 }

@@ -84,12 +84,13 @@ pub async fn init(request: &InitRequest) -> Answer<Made> {
     let dir = &request.dir;
     let marker = dir.join(rowcast_config::PROJECT_FILE);
     if marker.exists() {
-        return Err(
-            Reason::new(Code::Usage, format!("make a project in {}", dir.display()))
-                .detail("there is one already")
-                .hint("name another folder: rowcast init FOLDER")
-                .into(),
-        );
+        return Err(Reason::new(
+            Code::Usage,
+            format!("can't make a project in {}", dir.display()),
+        )
+        .detail("there is one already")
+        .hint("name another folder: rowcast init FOLDER")
+        .into());
     }
     let subject = subject(request).await?;
     let project = project_name(dir);
@@ -97,12 +98,13 @@ pub async fn init(request: &InitRequest) -> Answer<Made> {
     for (path, _, _) in &files {
         let path = dir.join(path);
         if path.exists() && !path.ends_with(".gitignore") {
-            return Err(
-                Reason::new(Code::Usage, format!("make a project in {}", dir.display()))
-                    .detail(format!("{} exists already", path.display()))
-                    .hint("name another folder: rowcast init FOLDER")
-                    .into(),
-            );
+            return Err(Reason::new(
+                Code::Usage,
+                format!("can't make a project in {}", dir.display()),
+            )
+            .detail(format!("{} exists already", path.display()))
+            .hint("name another folder: rowcast init FOLDER")
+            .into());
         }
     }
     let mut made = Vec::new();
@@ -229,10 +231,13 @@ async fn first_with_key(connection: &Connection) -> Answer<Relation> {
             .then_with(|| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)))
     });
     relations.into_iter().next().ok_or_else(|| {
-        Reason::new(Code::ModelInvalid, "choose a table for the new project")
-            .detail("the role sees no table with a primary key")
-            .hint("name a table or view with --table schema.table, or grant the role SELECT on one")
-            .into()
+        Reason::new(
+            Code::ModelInvalid,
+            "can't choose a table for the new project",
+        )
+        .detail("the role sees no table with a primary key")
+        .hint("name a table or view with --table schema.table, or grant the role SELECT on one")
+        .into()
     })
 }
 

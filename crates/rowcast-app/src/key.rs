@@ -25,7 +25,7 @@ pub fn parse_all(words: &[String]) -> Result<Vec<Vec<String>>, Reason> {
 
 fn parts(word: &str) -> Result<Vec<String>, Reason> {
     let wrong = |detail: String| {
-        Reason::new(Code::Usage, format!("read the key {word}"))
+        Reason::new(Code::Usage, format!("can't read the key {word}"))
             .detail(detail)
             .hint("write a JSON list of the key's columns: --keys '[\"EU\", 7]'")
     };
@@ -52,15 +52,16 @@ fn parts(word: &str) -> Result<Vec<String>, Reason> {
 pub(crate) fn typed(parts: Vec<String>, names: &[Name], types: &[&str]) -> Result<Key, Reason> {
     let hint = || format!("the primary key is ({})", names.join(", "));
     if parts.len() != names.len() {
-        return Err(
-            Reason::new(Code::Usage, format!("read the key {}", parts.join(", ")))
-                .detail(format!("it has {} parts", parts.len()))
-                .hint(hint()),
-        );
+        return Err(Reason::new(
+            Code::Usage,
+            format!("can't read the key {}", parts.join(", ")),
+        )
+        .detail(format!("it has {} parts", parts.len()))
+        .hint(hint()));
     }
     let part = |(text, type_name): (String, &&str)| match *type_name {
         "smallint" | "integer" | "bigint" | "oid" => text.parse().map(KeyPart::Int).map_err(|_| {
-            Reason::new(Code::Usage, format!("read the key {text}"))
+            Reason::new(Code::Usage, format!("can't read the key {text}"))
                 .detail(format!("its column is of type {type_name}"))
                 .hint(hint())
         }),

@@ -130,7 +130,7 @@ impl Project {
                 .values()
                 .next()
                 .ok_or_else(|| Reason::defect("a map of one is empty").into()),
-            (None, _) => Err(Reason::new(Code::Usage, "which source is meant")
+            (None, _) => Err(Reason::new(Code::Usage, "can't tell which source is meant")
                 .detail(format!(
                     "the project has {}",
                     listed(self.config.sources.keys())
@@ -186,9 +186,7 @@ fn read(dir: Option<&Path>, env: Option<&str>, secrets: Secrets) -> Answer<Proje
         config: loaded.project,
     };
     let mut problems = loaded.problems;
-    if problems.is_empty() {
-        problems = wire::mapping_problems(&project);
-    }
+    problems.extend(wire::mapping_problems(&project));
     if problems.is_empty() {
         Ok(project)
     } else {

@@ -24,11 +24,12 @@ pub fn schemas(kind: Option<&str>) -> Answer<BTreeMap<String, Value>> {
     let known: Vec<String> = all.keys().cloned().collect();
     let one: BTreeMap<String, Value> = all.into_iter().filter(|(name, _)| name == word).collect();
     if one.is_empty() {
-        return Err(
-            Reason::new(Code::Usage, format!("print the schema of a \"{word}\""))
-                .detail(format!("the kinds of document are {}", known.join(", ")))
-                .into(),
-        );
+        return Err(Reason::new(
+            Code::Usage,
+            format!("can't print the schema of a \"{word}\""),
+        )
+        .detail(format!("the kinds of document are {}", known.join(", ")))
+        .into());
     }
     Ok(one)
 }

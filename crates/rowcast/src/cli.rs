@@ -56,6 +56,7 @@ pub(crate) struct Global {
         global = true,
         value_name = "NAME",
         env = "ROWCAST_ENV",
+        hide_env_values = true,
         help_heading = "Global options"
     )]
     pub(crate) env: Option<String>,

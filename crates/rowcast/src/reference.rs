@@ -17,8 +17,11 @@ use crate::exit;
 /// The folder can't be written.
 pub(crate) fn write(folder: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
-        Reason::new(Code::FileUnreadable, format!("write {}", folder.display()))
-            .detail(error.to_string())
+        Reason::new(
+            Code::FileUnreadable,
+            format!("can't write {}", folder.display()),
+        )
+        .detail(error.to_string())
     };
     std::fs::create_dir_all(folder).map_err(failed)?;
     let mut pages = rowcast_app::reference::pages();

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Answer<Exit> {
         return Ok(Exit::Succeeded);
     };
     let code = Code::parse(word).ok_or_else(|| {
-        Reason::new(Code::Usage, format!("explain the code \"{word}\""))
+        Reason::new(Code::Usage, format!("can't explain the code \"{word}\""))
             .detail("there is no such code")
             .hint("`rowcast explain` lists all codes")
     })?;

@@ -40,9 +40,12 @@ enum Dialect {
 pub(crate) fn run(args: &Args, context: &Context) -> Answer<Exit> {
     if args.dialect == Dialect::Segment || args.trigger.is_some() {
         return Err(Failure::from(
-            Reason::new(Code::Usage, "map rows with Segment's mapping language")
-                .detail("this version reads Rowcast's own `fields:` only")
-                .hint("leave out --dialect segment and --trigger"),
+            Reason::new(
+                Code::Usage,
+                "can't map rows with Segment's mapping language",
+            )
+            .detail("this version reads Rowcast's own `fields:` only")
+            .hint("leave out --dialect segment and --trigger"),
         ));
     }
     let map = match (&args.sync, &args.mapping) {
@@ -52,7 +55,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Answer<Exit> {
     };
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| {
-            Reason::new(Code::Usage, "read rows from stdin").detail(error.to_string())
+            Reason::new(Code::Usage, "can't read rows from stdin").detail(error.to_string())
         })?;
         if !line.trim().is_empty() && !context.output.data(&map.line(&line)) {
             break;

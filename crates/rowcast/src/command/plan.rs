@@ -66,7 +66,13 @@ pub(crate) async fn show(
     }
     context.output.answer(&views, |style| {
         let mut texts: Vec<String> = views.iter().map(|view| render(view, style)).collect();
-        texts.push("Nothing was sent. `rowcast run` sends it.\n".to_owned());
+        let sends = views.iter().any(|view| !view.operations.is_empty());
+        let end = if sends {
+            "Nothing was sent. `rowcast run` sends it.\n"
+        } else {
+            "Nothing was sent, and nothing would be.\n"
+        };
+        texts.push(end.to_owned());
         texts.join("\n")
     });
     let held = views.iter().any(|view| !view.guards.is_empty());

@@ -45,7 +45,7 @@ pub(crate) fn ensure(output: Output) -> Result<PathBuf, Reason> {
 fn missing(line: String) -> Reason {
     Reason::new(
         Code::PostgresNotFound,
-        "start a throwaway PostgreSQL server",
+        "can't start a throwaway PostgreSQL server",
     )
     .detail("initdb, postgres and psql are in none of the usual places")
     .hint(format!(

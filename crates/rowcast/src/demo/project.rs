@@ -25,7 +25,7 @@ pub(crate) fn write(dir: &Path, facts: &Facts) -> Result<(), Reason> {
         if !ours {
             return Err(Reason::new(
                 Code::Usage,
-                format!("write the demo's project to {}", dir.display()),
+                format!("can't write the demo's project to {}", dir.display()),
             )
             .detail("the folder holds a project of your own")
             .hint("choose another folder with `rowcast demo --dir FOLDER`"));
@@ -36,7 +36,7 @@ pub(crate) fn write(dir: &Path, facts: &Facts) -> Result<(), Reason> {
     {
         return Err(Reason::new(
             Code::Usage,
-            format!("write the demo's project to {}", dir.display()),
+            format!("can't write the demo's project to {}", dir.display()),
         )
         .detail("the folder is not empty")
         .hint("choose another folder with `rowcast demo --dir FOLDER`"));
@@ -72,8 +72,11 @@ fn put(path: &Path, text: &str, mode: u32) -> Result<(), Reason> {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
     };
     write().map_err(|error: std::io::Error| {
-        Reason::new(Code::FileUnreadable, format!("write {}", path.display()))
-            .detail(error.to_string())
+        Reason::new(
+            Code::FileUnreadable,
+            format!("can't write {}", path.display()),
+        )
+        .detail(error.to_string())
     })
 }
 
