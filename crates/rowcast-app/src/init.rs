@@ -190,6 +190,7 @@ async fn named(connection: &Connection, name: &str) -> Answer<Relation> {
         let known = catalog::tables(&connection.client).await?;
         let known: Vec<String> = known
             .iter()
+            .filter(|relation| !relation.schema.starts_with('_'))
             .take(10)
             .map(|relation| format!("{}.{}", relation.schema, relation.name))
             .collect();

@@ -14,6 +14,9 @@ use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
+/// Longest command that has its purpose beside it.
+const STEP_MAX: usize = 64;
+
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum ColorChoice {
@@ -118,6 +121,38 @@ impl Style {
     pub(crate) fn plain_mark(self, mark: Mark) -> &'static str {
         mark.symbol(self.unicode)
     }
+}
+
+/// How commands are typed here: `rowcast` when the shell finds it, else where this program is, so
+/// that what is printed works when it is pasted.
+fn program() -> String {
+    let known = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join("rowcast").is_file())
+    });
+    let here = std::env::current_exe().ok().filter(|_| !known);
+    here.map_or_else(|| "rowcast".to_owned(), |path| path.display().to_string())
+}
+
+/// Commands to type, each with what it is for.
+pub(crate) fn steps<'a>(commands: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let program = program();
+    let commands: Vec<(String, &str)> = commands
+        .map(|(command, why)| (command.replace("rowcast ", &format!("{program} ")), why))
+        .collect();
+    let width = commands
+        .iter()
+        .map(|(command, _)| command.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut out = String::new();
+    for (command, why) in &commands {
+        if width > STEP_MAX {
+            out.push_str(&format!("  # {why}\n  {command}\n"));
+        } else {
+            out.push_str(&format!("  {command:<width$}   {why}\n"));
+        }
+    }
+    out
 }
 
 /// Both streams, and whether the answer is JSON.

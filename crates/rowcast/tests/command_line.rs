@@ -100,6 +100,19 @@ fn wrong_usage_ends_with_2_and_says_what_was_meant() {
 }
 
 #[test]
+fn options_are_understood_after_a_key_and_a_key_may_be_negative() {
+    let terminal = Terminal::new();
+    let ran = terminal.run(".", "why away -7 --project elsewhere");
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.stderr
+            .contains("error[E0101]: the folder /home/ada/elsewhere"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn errors_are_json_on_stdout_when_asked() {
     let terminal = Terminal::new();
     for line in [

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Context;
 use crate::demo::story::{self, Act};
 use crate::exit::Exit;
-use crate::output::Output;
+use crate::output::{Output, steps};
 
 /// Starts a throwaway PostgreSQL server with a sample shop and a small CRM, delivers 100,000
 /// customers, changes some and shows that only those are sent again. Takes less than a minute.
@@ -100,14 +100,8 @@ fn tell(output: Output, text: &str) {
 }
 
 fn next(commands: &[(String, &str)]) -> String {
-    let width = commands
+    let commands = commands
         .iter()
-        .map(|(command, _)| command.chars().count())
-        .max()
-        .unwrap_or(0);
-    let mut out = String::from("\nTry next:\n");
-    for (command, why) in commands {
-        out.push_str(&format!("  {command:<width$}   {why}\n"));
-    }
-    out
+        .map(|(command, why)| (command.as_str(), *why));
+    format!("\nTry next:\n{}", steps(commands))
 }

@@ -7,7 +7,7 @@ use rowcast_app::init::InitRequest;
 
 use super::Context;
 use crate::exit::Exit;
-use crate::output::Mark;
+use crate::output::{Mark, steps};
 
 /// Writes a small, commented project: a source, a model, a destination that writes JSON lines to
 /// out/, and a sync between them. With a database it looks up a table, its key and its columns, so
@@ -52,15 +52,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
             out.push_str(&format!("  {:<width$}  {}\n", file.path, file.what));
         }
         out.push_str(&format!("\n{}\n\nNext:\n", made.summary));
-        let width = made
-            .next
-            .iter()
-            .map(|step| step.command.len())
-            .max()
-            .unwrap_or(0);
-        for step in &made.next {
-            out.push_str(&format!("  {:<width$}   {}\n", step.command, step.why));
-        }
+        out.push_str(&steps(
+            made.next
+                .iter()
+                .map(|step| (step.command.as_str(), step.why.as_str())),
+        ));
         out
     });
     Ok(Exit::Succeeded)

@@ -13,7 +13,7 @@ use crate::output::table::{Align, table};
 pub(crate) struct Args {
     sync: String,
     /// The primary key; one value for each of its columns
-    #[arg(required = true, allow_hyphen_values = true)]
+    #[arg(required = true, allow_negative_numbers = true)]
     key: Vec<String>,
 }
 

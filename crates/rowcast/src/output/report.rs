@@ -16,8 +16,10 @@ pub(crate) fn report(view: &RunView, style: Style) -> String {
     if view.first && view.ended != RunStatus::Held {
         out.push_str("This was the first run, so every row counted as added.\n");
     }
-    out.push('\n');
-    out.push_str(&balance(view, style));
+    if view.read + view.changes() > 0 {
+        out.push('\n');
+        out.push_str(&balance(view, style));
+    }
     let reasons = grouped_reasons(view);
     if !reasons.is_empty() {
         out.push('\n');
@@ -89,6 +91,10 @@ pub(crate) fn sentence(view: &RunView) -> String {
     };
     match view.ended {
         RunStatus::Succeeded | RunStatus::Partial | RunStatus::Running => delivered,
+        RunStatus::Failed if view.read + view.changes() == 0 => format!(
+            "Run {} of {} failed before anything was compared or sent.",
+            view.run, view.sync
+        ),
         RunStatus::Failed => format!("Run {} of {} failed. {delivered}", view.run, view.sync),
         RunStatus::Cancelled => format!(
             "Run {} of {} was cancelled; what was delivered is kept. {delivered}",

@@ -40,9 +40,20 @@ impl Terminal {
             .env("LANG", "C.UTF-8")
             .env("TMPDIR", std::env::temp_dir())
             .stdin(Stdio::null());
-        if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
-        }
+        // As after an installation: the shell finds the program.
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_rowcast"));
+        let mut path = program
+            .parent()
+            .map(PathBuf::from)
+            .into_iter()
+            .collect::<Vec<_>>();
+        path.extend(std::env::split_paths(
+            &std::env::var_os("PATH").unwrap_or_default(),
+        ));
+        command.env(
+            "PATH",
+            std::env::join_paths(path).expect("folders without colons"),
+        );
         command
     }
 
