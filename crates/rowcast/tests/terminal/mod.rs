@@ -24,7 +24,7 @@ impl Terminal {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path().canonicalize().expect("its path");
         Self {
-            replace: vec![(dir.display().to_string(), "/home/ada".to_owned())],
+            replace: vec![(dir.display().to_string(), "/somewhere".to_owned())],
             dir,
             _folder: folder,
         }
