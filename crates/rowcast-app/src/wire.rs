@@ -4,7 +4,6 @@
 //! Nothing is connected to here, except to look up the primary key of a table that leaves it to the
 //! database.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rowcast_config::{Credential, Problem, Query, Source};
@@ -12,8 +11,7 @@ use rowcast_core::guard::Guard;
 use rowcast_core::mapping::{CompileInput, FieldMapping};
 use rowcast_core::sync::Backoff;
 use rowcast_core::{
-    Code, Column, Descriptor, Destination, DestinationConfig, Mapper, Name, Reason, Schema, Secret,
-    SettingValue, SyncPlan, Value,
+    Code, Column, Descriptor, Destination, Mapper, Name, Reason, Schema, Secret, SyncPlan, Value,
 };
 use rowcast_postgres::connect::{
     ConnectConfig, Connection, Connector, Password, RootCert, SslMode,
@@ -22,6 +20,10 @@ use rowcast_postgres::ledger::{
     CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, PgLedger, SpoolConfig, SyncSpec,
 };
 use rowcast_postgres::model_text::{ReadSettings, RowSecurity, guard_statements};
+
+mod place;
+
+pub(crate) use place::{destination, destination_alone, nowhere};
 
 use crate::failure::Failure;
 use crate::{Answer, Project};
@@ -84,7 +86,7 @@ pub(crate) async fn parts(project: &Project, name: &str, overrides: &[Guard]) ->
         sync: SyncSpec {
             name: sync.name.clone(),
             was: sync.was.clone(),
-            identity: identity(project, sync)?,
+            identity: place::identity(project, sync)?,
             mode: sync.mode,
             on: sync.on,
             columns: mapper.columns(),
@@ -429,169 +431,4 @@ fn spool(project: &Project) -> SpoolConfig {
         spool.max_bytes = max;
     }
     spool
-}
-
-/// Settings that say which place a destination is. A changed token is the same place; a changed
-/// address is another, and state says nothing about it.
-const PLACE: [&str; 10] = [
-    "url", "base_url", "host", "port", "database", "schema", "path", "dir", "folder", "bucket",
-];
-
-/// What state belongs to, without secrets (semantics 2).
-fn identity(project: &Project, sync: &rowcast_config::Sync) -> Answer<BTreeMap<String, String>> {
-    let destination = project.destination(&sync.destination)?;
-    let mut identity = BTreeMap::new();
-    identity.insert("connector".to_owned(), destination.connector.clone());
-    identity.insert("object".to_owned(), sync.object.clone().unwrap_or_default());
-    for name in PLACE {
-        let text = match destination.settings.get(name) {
-            Some(SettingValue::Text(text) | SettingValue::Number(text)) => without_login(text),
-            Some(SettingValue::Secret(secret)) => {
-                let hash = blake3::hash(without_login(secret.reveal()).as_bytes());
-                format!("hash {}", &hash.to_hex()[..16])
-            }
-            _ => continue,
-        };
-        identity.insert(format!("destination {name}"), text);
-    }
-    let match_on: Vec<String> = sync
-        .match_on
-        .iter()
-        .map(|(field, column)| format!("{field}: {column}"))
-        .collect();
-    if !match_on.is_empty() {
-        identity.insert("match_on".to_owned(), match_on.join(", "));
-    }
-    Ok(identity)
-}
-
-/// A URL without user and password: those may change, and must not be stored.
-fn without_login(text: &str) -> String {
-    match (
-        text.split_once("://"),
-        text.split_once('?').map_or(text, |(url, _)| url),
-    ) {
-        (Some((scheme, _)), url) => {
-            let rest = &url[scheme.len() + 3..];
-            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let host = authority
-                .rsplit_once('@')
-                .map_or(authority, |(_, host)| host);
-            format!("{scheme}://{host}/{path}")
-        }
-        (None, _) => text.to_owned(),
-    }
-}
-
-/// Builds the destination of a sync.
-pub(crate) fn destination(
-    project: &Project,
-    sync: &rowcast_config::Sync,
-    keys: &[Name],
-) -> Answer<Arc<dyn Destination>> {
-    let destination = project.destination(&sync.destination)?;
-    let mut config = destination_config(project, destination);
-    config.object = sync.object.as_deref().unwrap_or_default().into();
-    config.mode = sync.mode;
-    config.request = sync.request.clone();
-    config.key_columns = keys.to_vec();
-    config.match_fields = if sync.match_on.is_empty() {
-        keys.to_vec()
-    } else {
-        sync.match_on
-            .iter()
-            .map(|(field, _)| field.clone())
-            .collect()
-    };
-    let built = if destination.connector == POSTGRES {
-        rowcast_postgres::destination::build(config)
-    } else {
-        rowcast_destinations::build(&destination.connector, config).map_err(paths)
-    };
-    built.map_err(|problems| placed(problems, destination, Some(sync)))
-}
-
-/// Builds a destination that no sync uses yet, for its checks.
-pub(crate) fn destination_alone(
-    project: &Project,
-    destination: &rowcast_config::Destination,
-) -> Answer<Arc<dyn Destination>> {
-    let config = destination_config(project, destination);
-    let built = if destination.connector == POSTGRES {
-        rowcast_postgres::destination::build(config)
-    } else {
-        rowcast_destinations::build_for_check(&destination.connector, config).map_err(paths)
-    };
-    built.map_err(|problems| placed(problems, destination, None))
-}
-
-/// A destination that takes everything and is nowhere, for `baseline`.
-pub(crate) fn nowhere(project: &Project, name: &str) -> Answer<Arc<dyn Destination>> {
-    let sync = project.sync(name)?;
-    let mut config = destination_config(project, project.destination(&sync.destination)?);
-    config.settings = SettingValue::Null;
-    config.mode = sync.mode;
-    config.batch_records = None;
-    config.batch_bytes = None;
-    config.concurrency = None;
-    config.rate = None;
-    rowcast_destinations::build("null", config).map_err(|problems| {
-        Failure::of(
-            problems
-                .into_iter()
-                .map(|p| Problem::general(p.reason))
-                .collect(),
-        )
-    })
-}
-
-fn destination_config(
-    project: &Project,
-    destination: &rowcast_config::Destination,
-) -> DestinationConfig {
-    DestinationConfig {
-        name: destination.name.as_str().into(),
-        settings: destination.settings.clone(),
-        object: "".into(),
-        mode: rowcast_core::Mode::default(),
-        match_fields: Vec::new(),
-        key_columns: Vec::new(),
-        request: SettingValue::Null,
-        batch_records: destination.batch_records,
-        batch_bytes: destination.batch_bytes,
-        concurrency: destination.concurrency,
-        rate: destination.rate,
-        timeout: destination.timeout,
-        allow_addresses: destination.allow_addresses.clone(),
-        project_dir: project.config.dir.clone(),
-    }
-}
-
-fn paths(problems: Vec<rowcast_destinations::SettingProblem>) -> Vec<(String, Reason)> {
-    problems
-        .into_iter()
-        .map(|problem| (problem.path, problem.reason))
-        .collect()
-}
-
-/// Problems of settings, each at its line: `request` and `object` stand in the sync's file.
-fn placed(
-    problems: Vec<(String, Reason)>,
-    destination: &rowcast_config::Destination,
-    sync: Option<&rowcast_config::Sync>,
-) -> Failure {
-    let at = |(path, reason): (String, Reason)| {
-        let of_sync = ["request", "object", "mode", "match_on"]
-            .iter()
-            .any(|key| path == *key || path.starts_with(&format!("{key}.")));
-        let location = match sync {
-            Some(sync) if of_sync => sync.position(&path),
-            _ => destination.position(&path),
-        };
-        match location {
-            Some(location) => Problem::at(reason, location),
-            None => Problem::general(reason),
-        }
-    };
-    Failure::of(problems.into_iter().map(at).collect())
 }

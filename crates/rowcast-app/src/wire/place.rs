@@ -1,0 +1,198 @@
+//! Destinations of a project: built for a sync, and told apart from each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rowcast_config::Problem;
+use rowcast_core::{Destination, DestinationConfig, Name, Reason, SettingValue};
+
+use super::POSTGRES;
+use crate::failure::Failure;
+use crate::{Answer, Project};
+
+/// Settings that say which place a destination is. A changed token is the same place; a changed
+/// address is another, and state says nothing about it.
+const PLACE: [&str; 10] = [
+    "url", "base_url", "host", "port", "database", "schema", "path", "dir", "folder", "bucket",
+];
+
+/// What state belongs to, without secrets (semantics 2).
+pub(super) fn identity(
+    project: &Project,
+    sync: &rowcast_config::Sync,
+) -> Answer<BTreeMap<String, String>> {
+    let destination = project.destination(&sync.destination)?;
+    let mut identity = BTreeMap::new();
+    identity.insert("connector".to_owned(), destination.connector.clone());
+    identity.insert("object".to_owned(), sync.object.clone().unwrap_or_default());
+    for name in PLACE {
+        let text = match destination.settings.get(name) {
+            Some(SettingValue::Text(text) | SettingValue::Number(text)) => without_login(text),
+            Some(SettingValue::Secret(secret)) => {
+                let hash = blake3::hash(without_login(secret.reveal()).as_bytes());
+                format!("hash {}", &hash.to_hex()[..16])
+            }
+            _ => continue,
+        };
+        identity.insert(format!("destination {name}"), text);
+    }
+    let match_on: Vec<String> = sync
+        .match_on
+        .iter()
+        .map(|(field, column)| format!("{field}: {column}"))
+        .collect();
+    if !match_on.is_empty() {
+        identity.insert("match_on".to_owned(), match_on.join(", "));
+    }
+    Ok(identity)
+}
+
+/// A URL without user and password: those may change, and must not be stored.
+fn without_login(text: &str) -> String {
+    match (
+        text.split_once("://"),
+        text.split_once('?').map_or(text, |(url, _)| url),
+    ) {
+        (Some((scheme, _)), url) => {
+            let rest = &url[scheme.len() + 3..];
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = authority
+                .rsplit_once('@')
+                .map_or(authority, |(_, host)| host);
+            format!("{scheme}://{host}/{path}")
+        }
+        (None, _) => text.to_owned(),
+    }
+}
+
+/// Builds the destination of a sync.
+pub(crate) fn destination(
+    project: &Project,
+    sync: &rowcast_config::Sync,
+    keys: &[Name],
+) -> Answer<Arc<dyn Destination>> {
+    let destination = project.destination(&sync.destination)?;
+    let mut config = destination_config(project, destination);
+    config.object = sync.object.as_deref().unwrap_or_default().into();
+    config.mode = sync.mode;
+    config.request = sync.request.clone();
+    config.key_columns = keys.to_vec();
+    config.match_fields = if sync.match_on.is_empty() {
+        keys.to_vec()
+    } else {
+        sync.match_on
+            .iter()
+            .map(|(field, _)| field.clone())
+            .collect()
+    };
+    let built = if destination.connector == POSTGRES {
+        rowcast_postgres::destination::build(config)
+    } else {
+        rowcast_destinations::build(&destination.connector, config).map_err(paths)
+    };
+    built.map_err(|problems| placed(problems, destination, Some(sync)))
+}
+
+/// Builds a destination that no sync uses yet, for its checks.
+pub(crate) fn destination_alone(
+    project: &Project,
+    destination: &rowcast_config::Destination,
+) -> Answer<Arc<dyn Destination>> {
+    let config = destination_config(project, destination);
+    let built = if destination.connector == POSTGRES {
+        rowcast_postgres::destination::build(config)
+    } else {
+        rowcast_destinations::build_for_check(&destination.connector, config).map_err(paths)
+    };
+    built.map_err(|problems| placed(problems, destination, None))
+}
+
+/// A destination that takes everything and is nowhere, for `baseline`.
+pub(crate) fn nowhere(project: &Project, name: &str) -> Answer<Arc<dyn Destination>> {
+    let sync = project.sync(name)?;
+    let mut config = destination_config(project, project.destination(&sync.destination)?);
+    config.settings = SettingValue::Null;
+    config.mode = sync.mode;
+    config.batch_records = None;
+    config.batch_bytes = None;
+    config.concurrency = None;
+    config.rate = None;
+    rowcast_destinations::build("null", config).map_err(|problems| {
+        Failure::of(
+            problems
+                .into_iter()
+                .map(|p| Problem::general(p.reason))
+                .collect(),
+        )
+    })
+}
+
+fn destination_config(
+    project: &Project,
+    destination: &rowcast_config::Destination,
+) -> DestinationConfig {
+    DestinationConfig {
+        name: destination.name.as_str().into(),
+        settings: destination.settings.clone(),
+        object: "".into(),
+        mode: rowcast_core::Mode::default(),
+        match_fields: Vec::new(),
+        key_columns: Vec::new(),
+        request: SettingValue::Null,
+        batch_records: destination.batch_records,
+        batch_bytes: destination.batch_bytes,
+        concurrency: destination.concurrency,
+        rate: destination.rate,
+        timeout: destination.timeout,
+        allow_addresses: destination.allow_addresses.clone(),
+        project_dir: project.config.dir.clone(),
+    }
+}
+
+fn paths(problems: Vec<rowcast_destinations::SettingProblem>) -> Vec<(String, Reason)> {
+    problems
+        .into_iter()
+        .map(|problem| (problem.path, problem.reason))
+        .collect()
+}
+
+/// Problems of settings, each at its line: `request` and `object` stand in the sync's file.
+fn placed(
+    problems: Vec<(String, Reason)>,
+    destination: &rowcast_config::Destination,
+    sync: Option<&rowcast_config::Sync>,
+) -> Failure {
+    let at = |(path, reason): (String, Reason)| {
+        let of_sync = ["request", "object", "mode", "match_on"]
+            .iter()
+            .any(|key| path == *key || path.starts_with(&format!("{key}.")));
+        let location = match sync {
+            Some(sync) if of_sync => sync.position(&path),
+            _ => destination.position(&path),
+        };
+        match location {
+            Some(location) => Problem::at(reason, location),
+            None => Problem::general(reason),
+        }
+    };
+    Failure::of(problems.into_iter().map(at).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_2_a_place_is_known_without_its_login() {
+        let place = "https://api.example.com/v1/contacts";
+        for url in [
+            place.to_owned(),
+            "https://user:secret@api.example.com/v1/contacts".to_owned(),
+            format!("{place}?api_key=secret"),
+        ] {
+            assert_eq!(without_login(&url), place);
+        }
+        assert_eq!(without_login("out/file.jsonl"), "out/file.jsonl");
+        assert_ne!(without_login("https://eu.example.com/v1/contacts"), place);
+    }
+}
