@@ -8,6 +8,7 @@
 //! | date, time | `"2024-02-29"`, `"13:37:00.5"` |
 //! | timestamp | `"2024-02-29T13:37:00"`, with time zone in UTC with `Z`; `"infinity"` |
 //! | bytea | base64 |
+//! | interval | ISO 8601: `"P1Y2M3DT4H5M6.5S"` |
 //! | json, jsonb | itself |
 //! | arrays | a list, nested for several dimensions |
 //! | everything else | PostgreSQL's text form as a string |

@@ -53,9 +53,10 @@ impl Default for ReadSettings {
 /// counts as a query: for transactions that still have to write before they become read-only.
 pub fn pin_statements(settings: &ReadSettings) -> String {
     let mut sql = String::from(
-        "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; \
+        "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'iso_8601'; \
          SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; \
-         SET LOCAL lc_monetary = 'C'; SET LOCAL standard_conforming_strings = on; ",
+         SET LOCAL lc_monetary = 'C'; SET LOCAL xmloption = 'content'; \
+         SET LOCAL standard_conforming_strings = on; ",
     );
     sql.push_str(&format!(
         "SET LOCAL TimeZone = {}; ",
@@ -362,10 +363,11 @@ async fn describe(
         SELECT a.n, pg_catalog.format_type(a.oid, nullif(a.modifier, -1)), t.oid, t.typname::text,
                CASE WHEN t.typcategory = 'A' THEN 'A' ELSE t.typtype::text END,
                -- An array is ordered by its elements; enums and ranges by their own kind.
-               x.typtype IN ('e', 'r', 'm') OR x.typname IN ('varchar', 'bpchar')
-               OR EXISTS (
+               x.typtype IN ('e', 'r', 'm') OR EXISTS (
                     SELECT FROM pg_catalog.pg_opclass o JOIN pg_catalog.pg_am m ON m.oid = o.opcmethod
-                    WHERE o.opcintype = x.oid AND m.amname = 'btree' AND o.opcdefault)
+                    WHERE m.amname = 'btree' AND o.opcdefault AND (o.opcintype = x.oid OR EXISTS (
+                        SELECT FROM pg_catalog.pg_cast k WHERE k.castsource = x.oid
+                        AND k.casttarget = o.opcintype AND k.castmethod = 'b' AND k.castcontext = 'i')))
         FROM asked a JOIN base b ON b.n = a.n AND b.kind <> 'd'
         JOIN pg_catalog.pg_type t ON t.oid = b.oid
         JOIN pg_catalog.pg_type x

@@ -4,6 +4,7 @@
 //! value.
 
 use rowcast_core::Value;
+use rowcast_core::time::{DAY_US, push_date, push_time};
 
 use super::forms::{Decode, element_decode};
 
@@ -89,8 +90,8 @@ pub(super) fn value(decode: Decode, bytes: &[u8]) -> Result<Value> {
             days => Value::Date(days.saturating_add(EPOCH_DAYS)),
         },
         Decode::Time => Value::Time(int8(bytes)?),
-        Decode::Timestamp => Value::Timestamp(instant(bytes)?),
-        Decode::TimestampTz => Value::TimestampTz(instant(bytes)?),
+        Decode::Timestamp => instant(bytes, Value::Timestamp, "")?,
+        Decode::TimestampTz => instant(bytes, Value::TimestampTz, "Z")?,
         Decode::Uuid => Value::Uuid(array(bytes)?),
         Decode::Json => Value::Json(text(bytes)?.into()),
         Decode::Jsonb => match bytes.split_first() {
@@ -101,10 +102,24 @@ pub(super) fn value(decode: Decode, bytes: &[u8]) -> Result<Value> {
     })
 }
 
-fn instant(bytes: &[u8]) -> Result<i64> {
-    Ok(match int8(bytes)? {
-        infinity @ (i64::MAX | i64::MIN) => infinity,
-        us => us.saturating_add(EPOCH_US),
+/// PostgreSQL counts from 2000, so its last 30 years (from 294247) lie beyond what 64 bits count
+/// from 1970. Those are read as their text.
+fn instant(bytes: &[u8], make: fn(i64) -> Value, suffix: &str) -> Result<Value> {
+    let us = int8(bytes)?;
+    if us == i64::MAX || us == i64::MIN {
+        return Ok(make(us));
+    }
+    Ok(match us.checked_add(EPOCH_US) {
+        Some(unix) if unix != i64::MAX => make(unix),
+        _ => {
+            let days = i32::try_from(us.div_euclid(DAY_US)).map_err(|_| Malformed)?;
+            let mut text = String::new();
+            push_date(&mut text, days + EPOCH_DAYS);
+            text.push('T');
+            push_time(&mut text, us.rem_euclid(DAY_US));
+            text.push_str(suffix);
+            Value::Text(text.into())
+        }
     })
 }
 

@@ -1,8 +1,8 @@
 //! Per type: how a column enters the checksum, how it is read, whether it can be a key.
 //!
 //! `hash_record_extended` is blind to ordinary changes unless columns enter in a safe form
-//! (semantics 5): 64-bit integers and timestamps fold to 32 bits, jsonb and arrays lose their
-//! shape, citext its case. A form must change whenever the value's meaning changes, and must not
+//! (semantics 5): 64-bit integers and timestamps fold to 32 bits, numerics lose their sign, jsonb
+//! and arrays their shape, citext its case. A form must change whenever the value's meaning changes, and must not
 //! depend on anything but the value and the settings pinned for the statement.
 
 use rowcast_core::{Code, Reason};
@@ -20,7 +20,7 @@ pub(super) struct TypeFacts {
     pub element: Option<String>,
     /// `typtype` of the base type: `b`ase, `e`num, `c`omposite, `r`ange, `m`ultirange, `p`seudo.
     pub kind: char,
-    /// Whether the base type has a default btree operator class: equality and order.
+    /// Whether the base type, or an array's element, has equality and order.
     pub ordered: bool,
 }
 
@@ -53,11 +53,12 @@ pub(super) enum Decode {
 pub(super) enum KeyForm {
     /// Any integer: stored as bigint.
     Int,
-    /// Text-like types: stored as text COLLATE "C", on both sides of the join.
+    /// Text, and types whose text is their identity: stored as text COLLATE "C", on both sides
+    /// of the join.
     Text,
     /// numeric: stored as numeric, printed with its digits.
     Numeric,
-    /// Any other ordered type: stored as itself, in text form on the wire.
+    /// Types whose text reads back the same everywhere: stored as themselves, text on the wire.
     Other(String),
 }
 
@@ -70,9 +71,12 @@ impl TypeFacts {
             "timetz" => format!("timetz_send({column})"),
             "timestamp" => format!("timestamp_send({column})"),
             "timestamptz" => format!("timestamptz_send({column})"),
+            // The hash of numeric is blind to the sign, and NaN and the infinities are one to it.
+            "numeric" => format!("numeric_send({column})"),
             "text" | "varchar" => format!("({column} COLLATE \"C\")"),
-            "int2" | "int4" | "bool" | "float4" | "float8" | "date" | "uuid" | "numeric"
-            | "bytea" | "inet" => column.to_owned(),
+            "int2" | "int4" | "bool" | "float4" | "float8" | "date" | "uuid" | "bytea" | "inet" => {
+                column.to_owned()
+            }
             // jsonb, arrays, ranges, composites, enums, citext, char(n), interval and every type
             // without a hash or with one that is blind to something: its text.
             _ => format!("({column}::text COLLATE \"C\")"),
@@ -84,7 +88,11 @@ impl TypeFacts {
         let as_is = |decode| (column.to_owned(), decode);
         if let Some(element) = &self.element {
             return match native(element) {
-                Some(_) => as_is(Decode::Array),
+                // The cast turns an array of a domain into one of its base type; else it is nothing.
+                Some(_) => (
+                    format!("{column}::{}[]", quote_type(element)),
+                    Decode::Array,
+                ),
                 None => (format!("{column}::text[]"), Decode::Array),
             };
         }
@@ -113,14 +121,16 @@ impl TypeFacts {
         };
         Ok(match self.base.as_str() {
             "int2" | "int4" | "int8" | "oid" => KeyForm::Int,
-            "text" | "varchar" | "bpchar" | "name" | "char" => KeyForm::Text,
             "numeric" => KeyForm::Numeric,
-            _ if self.kind == 'e' || self.base.ends_with(".citext") || self.base == "citext" => {
-                KeyForm::Text
-            }
-            _ if self.ordered && self.kind == 'b' && self.element.is_none() => {
+            // Stored as themselves: their text reads back the same under every setting, and two
+            // values are equal exactly when their texts are.
+            "bool" | "date" | "time" | "timetz" | "timestamp" | "timestamptz" | "uuid"
+            | "bytea" | "inet" | "macaddr" | "macaddr8" | "pg_lsn" | "xid8" => {
                 KeyForm::Other(self.base.clone())
             }
+            // Everything else with an order keeps its text as its identity: citext its case,
+            // an interval its parts.
+            _ if self.ordered && self.kind != 'c' && self.kind != 'p' => KeyForm::Text,
             _ => return Err(refuse()),
         })
     }

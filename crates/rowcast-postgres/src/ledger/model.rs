@@ -256,19 +256,27 @@ async fn model_columns(
 }
 
 /// Types by oid, domains resolved: oid, printed name, base schema and name, element schema and
-/// name, kind, whether a default btree operator class exists.
+/// name, kind, whether it has an order: enums and ranges always, an array as its elements, others
+/// by a default btree operator class of their own or of a type they are stored like.
 const FACTS: &str = "\
 WITH RECURSIVE resolved (given, oid) AS (
   SELECT o, o FROM unnest($1::oid[]) AS o
   UNION SELECT r.given, t.typbasetype FROM resolved r JOIN pg_catalog.pg_type t ON t.oid = r.oid WHERE t.typtype = 'd')
 SELECT DISTINCT r.given, pg_catalog.format_type(r.given, NULL), n.nspname::text, t.typname::text,
   en.nspname::text, e.typname::text, t.typtype::text,
-  EXISTS (SELECT 1 FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_am a ON a.oid = c.opcmethod
-    WHERE a.amname = 'btree' AND c.opcdefault AND c.opcintype = t.oid)
+  coalesce(e.typtype, t.typtype) IN ('e', 'r', 'm') OR EXISTS (
+    SELECT 1 FROM pg_catalog.pg_opclass c JOIN pg_catalog.pg_am a ON a.oid = c.opcmethod
+    WHERE a.amname = 'btree' AND c.opcdefault AND (c.opcintype = coalesce(e.oid, t.oid) OR EXISTS (
+      SELECT 1 FROM pg_catalog.pg_cast k WHERE k.castsource = coalesce(e.oid, t.oid) AND k.casttarget = c.opcintype
+      AND k.castmethod = 'b' AND k.castcontext = 'i')))
 FROM resolved r
 JOIN pg_catalog.pg_type t ON t.oid = r.oid AND t.typtype <> 'd'
 JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
+LEFT JOIN LATERAL (
+  WITH RECURSIVE element (oid) AS (
+    SELECT t.typelem UNION SELECT d.typbasetype FROM element x JOIN pg_catalog.pg_type d ON d.oid = x.oid WHERE d.typtype = 'd')
+  SELECT b.oid, b.typname, b.typnamespace, b.typtype FROM element x JOIN pg_catalog.pg_type b ON b.oid = x.oid AND b.typtype <> 'd') e
+  ON t.typcategory = 'A'
 LEFT JOIN pg_catalog.pg_namespace en ON en.oid = e.typnamespace";
 
 async fn table_oid(client: &Client, spec: &ModelSpec, table: &str) -> Result<u32, Reason> {
