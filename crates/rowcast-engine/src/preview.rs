@@ -165,8 +165,13 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
             }
         }
     }
-    let requests = batches
+    // In the order of a run: deletes first (semantics 11).
+    let (deletes, writes): (Vec<_>, Vec<_>) = batches
         .iter()
+        .partition(|(operation, _)| **operation == Operation::Delete);
+    let requests = deletes
+        .into_iter()
+        .chain(writes)
         .flat_map(|(operation, batches)| {
             input.destination.render(&Batch {
                 intent: 0,

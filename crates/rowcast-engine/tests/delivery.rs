@@ -55,6 +55,18 @@ async fn a_preview_and_a_dry_run_send_and_write_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_preview_shows_requests_in_the_order_of_a_run() {
+    let world = world(30, Shape::default());
+    world.run().await.unwrap();
+    world.ledger.edit(|table| {
+        table.rows.remove(&1);
+        table.put(2, "changed");
+    });
+    let preview = preview(&world.input()).await.unwrap();
+    assert_eq!(preview.requests, ["delete 1 records", "upsert 1 records"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn transient_faults_are_waited_out_and_retry_after_pauses_everything() {
     let world = world(
         4,
