@@ -241,16 +241,24 @@ async fn a_password_command_runs_at_each_connection() {
     std::fs::write(file.path(), "one\n").unwrap();
     let mut config = config(&database, "reader");
     let path = file.path().display().to_string();
+    config.password = Some(Password::File(file.path().to_owned()));
+    let from_file = Connector::new(config.clone());
+    from_file.connect().await.unwrap();
     config.password = Some(Password::Command(vec!["cat".to_owned(), path]));
     let connector = Connector::new(config.clone());
     connector.connect().await.unwrap();
     cluster.psql(&database.name, "ALTER ROLE reader PASSWORD 'two'");
+    assert_eq!(
+        from_file.connect().await.unwrap_err().code,
+        Code::LoginFailed
+    );
     assert_eq!(
         connector.connect().await.unwrap_err().code,
         Code::LoginFailed
     );
     std::fs::write(file.path(), "two\n").unwrap();
     connector.connect().await.unwrap();
+    from_file.connect().await.unwrap();
 
     for (command, says) in [
         (vec!["false"], "exit status: 1"),

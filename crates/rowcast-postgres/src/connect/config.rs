@@ -108,6 +108,9 @@ pub enum ChannelBinding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Password {
     Secret(Secret<String>),
+    /// A file, read at each connection, so that a rotated password is taken up; its content without
+    /// the trailing line break is the password.
+    File(PathBuf),
     /// A program and its arguments, run at each connection; its standard output, without the
     /// trailing line break, is the password. No shell is involved.
     Command(Vec<String>),

@@ -2,6 +2,7 @@
 //!
 //! Must never show what the command printed to its standard output.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -17,8 +18,27 @@ pub(super) async fn obtain(config: &ConnectConfig) -> Result<Option<String>, Rea
     match &config.password {
         None => Ok(None),
         Some(Password::Secret(secret)) => Ok(Some(secret.reveal().clone())),
+        Some(Password::File(path)) => read(path).await.map(Some),
         Some(Password::Command(arguments)) => run(arguments).await.map(Some),
     }
+}
+
+async fn read(path: &Path) -> Result<String, Reason> {
+    let mut text = tokio::fs::read_to_string(path).await.map_err(|error| {
+        Reason::new(
+            Code::MissingSecret,
+            format!("the password file {} can't be read", path.display()),
+        )
+        .detail(error.to_string())
+        .hint("write the password into it, readable by the user rowcast runs as alone")
+    })?;
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
 }
 
 async fn run(arguments: &[String]) -> Result<String, Reason> {
