@@ -48,15 +48,27 @@ pub fn reach(name: &'static str) {
     let _ = name;
 }
 
-/// All points, in the order a run passes them. The crash tests walk this list.
+/// All points, about in the order a run passes them: the engine's, and, by their first words, those
+/// of the ledger in PostgreSQL and of the PostgreSQL destination. The crash tests walk this list.
 pub const POINTS: &[&str] = &[
+    "ledger-leased",
     "run-opened",
+    "postgres-destination-opened",
+    "ledger-recovery-written",
+    "ledger-recovered",
     "run-recovered",
+    "ledger-plan-stored",
+    "ledger-snapshot",
+    "ledger-spooled",
     "run-diffed",
     "run-guarded",
     "window-before-intent",
+    "ledger-step-written",
+    "ledger-step-committed",
     "window-intent-committed",
     "request-before",
+    "postgres-destination-written",
+    "postgres-destination-committed",
     "request-answered",
     "retry-before",
     "split-before",
@@ -66,5 +78,7 @@ pub const POINTS: &[&str] = &[
     "deletes-done",
     "run-before-publish",
     "run-before-finish",
+    "ledger-finish-written",
+    "ledger-finished",
     "run-finished",
 ];
