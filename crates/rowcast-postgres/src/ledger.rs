@@ -12,6 +12,7 @@ mod cursor;
 mod decode;
 mod diff;
 mod extract;
+mod form;
 mod forms;
 mod layout;
 mod lease;
@@ -65,6 +66,7 @@ const RECONNECTS: u32 = 5;
 /// The memory of one sync, in PostgreSQL.
 pub struct PgLedger {
     config: LedgerConfig,
+    join_memory: u64,
     session: Mutex<Option<Session>>,
 }
 
@@ -116,8 +118,17 @@ impl PgLedger {
     pub fn new(config: LedgerConfig) -> Self {
         Self {
             config,
+            join_memory: form::JOIN_MEMORY_MAX,
             session: Mutex::new(None),
         }
+    }
+
+    /// The most memory, in bytes, that one comparison may take on the server: 256 MB unless this
+    /// says otherwise. A table whose state needs more is compared by keys and checksums first.
+    #[must_use]
+    pub fn with_join_memory(mut self, bytes: u64) -> Self {
+        self.join_memory = bytes;
+        self
     }
 
     fn state_connector(&self) -> &Connector {
@@ -296,6 +307,7 @@ impl PgLedger {
             plan: &plan,
             request,
             fence,
+            join_memory: self.join_memory,
         };
         let extracted = if self.config.state.is_some() && !shape.is_absent() {
             let state = self.state_connector().connect().await?;

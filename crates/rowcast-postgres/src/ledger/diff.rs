@@ -6,11 +6,28 @@
 
 use rowcast_core::{Key, KeyPart};
 
-use super::forms::{KeyForm, TypeFacts};
+use super::forms::{KeyForm, TypeFacts, quote_type};
 use super::matching::{self, MatchColumn};
 use super::plan::HashPlan;
-use super::shape::Shape;
+use super::shape::{KeyColumn, Shape};
 use crate::sql::{ident as quote_ident, literal as quote_literal};
+
+/// The temporary table of the narrow form.
+const STAGED: &str = "rowcast_changes";
+/// Its first columns, and those between the keys on the wire and the keys of the table.
+const HEAD: [&str; 3] = [
+    "NULL::\"char\" AS op",
+    "NULL::boolean AS in_state",
+    "NULL::boolean AS tombstone",
+];
+const CHECKSUM_AND_RETRIES: [&str; 6] = [
+    "NULL::bigint AS h",
+    "NULL::integer AS attempts",
+    "NULL::boolean AS due",
+    "NULL::integer AS first_run",
+    "NULL::\"char\" AS doubt_op",
+    "NULL::integer AS doubt_run",
+];
 
 /// A column of the model that the mapping reads.
 #[derive(Debug, Clone)]
@@ -77,6 +94,10 @@ impl DiffSql<'_> {
                     .facts
                     .read_form(&format!("m.{}", quote_ident(&column.name)));
                 columns.push(format!("{read} AS c{}", i + 1));
+            }
+        } else {
+            for (i, key) in self.shape.keys.iter().enumerate() {
+                columns.push(format!("{} AS m{}", own_key(key), i + 1));
             }
         }
         let mut conditions = Vec::new();
@@ -162,6 +183,11 @@ impl DiffSql<'_> {
 
     /// The whole comparison in one statement (the wide form).
     pub(super) fn wide(&self) -> String {
+        self.compare(false)
+    }
+
+    /// The statement of either form: with the mapped columns, or only with what finds them again.
+    pub(super) fn compare(&self, narrow: bool) -> String {
         let n = self.shape.keys.len();
         let keys: Vec<String> = (1..=n)
             .map(|i| format!("coalesce(n.k{i}, s.k{i})"))
@@ -235,7 +261,7 @@ impl DiffSql<'_> {
             columns
                 .push("coalesce(g.number, 0) > CASE WHEN s.h IS NOT NULL THEN 1 ELSE 0 END".into());
         }
-        if self.keep_rows {
+        if self.keep_rows && !narrow {
             let equal = self.shape.equal("v", "s");
             joins.push_str(&format!(
                 "\nLEFT JOIN {} v ON {equal}",
@@ -246,9 +272,16 @@ impl DiffSql<'_> {
         if self.cursor_column.is_some() {
             columns.push("n.cur".into());
         }
-        columns.extend((1..=self.data.len()).map(|i| format!("n.c{i}")));
-        let model = if ctes.is_empty() {
+        let model = if narrow {
+            columns.extend((1..=n).map(|i| format!("n.m{i}")));
+            // The fence keeps the planner from carrying whole rows of the table through the join.
+            format!("(\n{}\nOFFSET 0)", self.model(false))
+        } else {
+            columns.extend((1..=self.data.len()).map(|i| format!("n.c{i}")));
             format!("(\n{}\n)", self.model(true))
+        };
+        let model = if ctes.is_empty() {
+            model
         } else {
             String::new()
         };
@@ -297,6 +330,85 @@ impl DiffSql<'_> {
             columns.join(", "),
             self.state(),
             self.shape.equal("n", "s"),
+        )
+    }
+
+    /// The temporary table of the narrow form. Names of keys and of the table only: nothing that a
+    /// person wrote is run before the transaction is read-only.
+    pub(super) fn stage(&self) -> String {
+        let mut columns: Vec<String> = HEAD.iter().map(|&column| column.to_owned()).collect();
+        for (i, key) in self.shape.keys.iter().enumerate() {
+            columns.push(format!("NULL::{} AS w{}", key.form.wire_type(), i + 1));
+        }
+        columns.extend(CHECKSUM_AND_RETRIES.iter().map(|&column| column.to_owned()));
+        for (i, key) in self.shape.keys.iter().enumerate() {
+            columns.push(format!("{} AS m{}", own_key(key), i + 1));
+        }
+        format!(
+            "CREATE TEMP TABLE {STAGED} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA",
+            columns.join(", "),
+            self.relation
+        )
+    }
+
+    /// The name of the temporary table.
+    pub(super) fn staged() -> String {
+        format!("pg_temp.{STAGED}")
+    }
+
+    /// Compares keys and checksums into the temporary table.
+    pub(super) fn fill(&self) -> String {
+        format!("INSERT INTO pg_temp.{STAGED}\n{}", self.compare(true))
+    }
+
+    /// The staged changes with the mapped columns of their rows, in the layout of the wide form.
+    pub(super) fn fetch(&self) -> String {
+        let keys = || self.shape.keys.iter().enumerate();
+        let mut columns = vec!["d.op, d.in_state, d.tombstone".to_owned()];
+        columns.extend(keys().map(|(i, _)| format!("d.w{}", i + 1)));
+        columns.push("d.h, d.attempts, d.due, d.first_run, d.doubt_op, d.doubt_run".into());
+        let mut sent = String::new();
+        if self.keep_rows {
+            let equal: Vec<String> = keys()
+                .map(|(i, key)| {
+                    format!(
+                        "v.k{} = {}",
+                        i + 1,
+                        key.form.stored(&format!("d.w{}", i + 1))
+                    )
+                })
+                .collect();
+            columns.push("v.sent".into());
+            sent = format!(
+                "\nLEFT JOIN {} v ON {}",
+                self.shape.table("sent"),
+                equal.join(" AND ")
+            );
+        }
+        for column in self.data {
+            let (read, _) = column
+                .facts
+                .read_form(&format!("m.{}", quote_ident(&column.name)));
+            columns.push(read);
+        }
+        let mut equal = Vec::new();
+        for (i, key) in keys() {
+            let column = format!("m.{}", quote_ident(&key.name));
+            equal.push(format!("{column} = d.m{}", i + 1));
+            if key.form == KeyForm::Text {
+                // What the column's type calls equal may differ in case.
+                let exact = key.form.join_form(&column, &key.facts);
+                equal.push(format!(
+                    "{exact} = {}",
+                    key.form.stored(&format!("d.w{}", i + 1))
+                ));
+            }
+        }
+        format!(
+            "SELECT {}\nFROM pg_temp.{STAGED} d\nLEFT JOIN {} ON {}{sent}",
+            columns.join(", "),
+            self.relation,
+            equal.join(" AND ")
         )
     }
 
@@ -395,6 +507,15 @@ impl DiffSql<'_> {
             .collect();
         (self.shape.wire(alias), order.join(", "))
     }
+}
+
+/// The key column in its base type: what finds the row by the table's own index.
+fn own_key(key: &KeyColumn) -> String {
+    format!(
+        "m.{}::{}",
+        quote_ident(&key.name),
+        quote_type(&key.facts.base)
+    )
 }
 
 /// A key part as a literal of its stored type.

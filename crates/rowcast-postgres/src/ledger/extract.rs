@@ -17,6 +17,7 @@ use super::config::LedgerConfig;
 use super::copy::Tuples;
 use super::decode::{Cursor, Malformed};
 use super::diff::DiffSql;
+use super::form::Form;
 use super::model::{self, Model};
 use super::plan::HashPlan;
 use super::shape::Shape;
@@ -146,10 +147,12 @@ pub(super) struct Extraction<'a> {
     pub request: &'a DiffRequest,
     /// The epoch and generation the run holds; `None` only looks.
     pub fence: Option<(i64, i32)>,
+    /// The most memory, in bytes, that the comparison may take on the server.
+    pub join_memory: u64,
 }
 
 impl Extraction<'_> {
-    fn what(&self) -> String {
+    pub(super) fn what(&self) -> String {
         format!("reading model {:?}", self.config.model.name)
     }
 
@@ -179,9 +182,8 @@ impl Extraction<'_> {
     }
 
     async fn read(&self, client: &Client) -> Result<Extracted, Reason> {
-        let spec = &self.config.model;
         let lock = (!self.shape.is_absent()).then(|| self.shape.table("state"));
-        model::begin(client, spec, lock.as_deref()).await?;
+        let form = self.begin(client, lock.as_deref()).await?;
         killpoint::reach("ledger-snapshot");
         let facts = if self.shape.is_absent() {
             StateFacts::default()
@@ -205,8 +207,17 @@ impl Extraction<'_> {
         diff.cursor = window.condition.as_deref();
         diff.cursor_removals = self.config.sync.mode.deletes();
         diff.cursor_column = window.column.as_deref();
+        diff.has_retries |= form == Form::Narrow;
         let mut sink = Sink::new(self, &model, &diff, window.column.is_some());
-        let mut tuples = Tuples::start(client, &diff.wide(), &self.what()).await?;
+        self.allow_memory(client, facts.rows).await?;
+        let query = match form {
+            Form::Wide => diff.wide(),
+            Form::Narrow => {
+                self.fill(client, &diff).await?;
+                diff.fetch()
+            }
+        };
+        let mut tuples = Tuples::start(client, &query, &self.what()).await?;
         while let Some(tuple) = tuples.next().await? {
             sink.take(&tuple)?;
         }

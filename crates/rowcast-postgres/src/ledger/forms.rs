@@ -173,6 +173,23 @@ impl KeyForm {
         }
     }
 
+    /// The type of a key on the wire.
+    pub(super) fn wire_type(&self) -> &'static str {
+        match self {
+            Self::Int => "bigint",
+            _ => "text",
+        }
+    }
+
+    /// A key on the wire as it is stored: the reverse of `wire_form`.
+    pub(super) fn stored(&self, expression: &str) -> String {
+        match self {
+            Self::Int => expression.to_owned(),
+            Self::Text => format!("({expression} COLLATE \"C\")"),
+            other => format!("{expression}::{}", other.cast()),
+        }
+    }
+
     /// The array parameter `$n` as a set of stored keys.
     pub(super) fn unnest(&self, parameter: usize) -> String {
         match self {
@@ -192,7 +209,8 @@ impl KeyForm {
     }
 }
 
-fn quote_type(name: &str) -> String {
+/// A type's name from `TypeFacts`, quoted.
+pub(super) fn quote_type(name: &str) -> String {
     match name.split_once('.') {
         Some((schema, name)) => format!("{}.{}", quote_ident(schema), quote_ident(name)),
         None => format!("pg_catalog.{}", quote_ident(name)),

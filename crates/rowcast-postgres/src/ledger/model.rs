@@ -22,6 +22,8 @@ use crate::sql::{ident, qualified};
 pub(super) struct Model {
     /// The FROM item with the alias `m`.
     pub relation: String,
+    /// The oid of a table; a query has none.
+    pub table: Option<u32>,
     pub keys: Vec<KeyColumn>,
     pub data: Vec<DataColumn>,
     pub decoders: Vec<Decode>,
@@ -154,6 +156,7 @@ pub(super) async fn describe(client: &Client, config: &LedgerConfig) -> Result<M
     Ok(Model {
         cursor,
         relation,
+        table: table_oid,
         keys,
         data,
         decoders,

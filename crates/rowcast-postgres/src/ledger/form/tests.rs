@@ -1,0 +1,140 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rowcast_core::ledger::{DiffRequest, Ledger, OpenRequest};
+use rowcast_core::sync::RetryPolicy;
+use rowcast_core::{Mode, Selection};
+use rowcast_testkit::postgres::{Cluster, Database};
+
+use super::*;
+use crate::connect::{ConnectConfig, Connector};
+use crate::ledger::config::{LedgerConfig, LogLevel, ModelSpec, SyncSpec};
+use crate::ledger::plan::HashPlan;
+use crate::ledger::spool::SpoolConfig;
+use crate::ledger::{PgLedger, extract};
+
+fn config(database: &Database) -> LedgerConfig {
+    let url = format!(
+        "postgresql://postgres@/{}?host={}&port={}",
+        database.name, database.host, database.port
+    );
+    LedgerConfig {
+        source: Connector::new(ConnectConfig::from_url(&url).expect("a test URL")),
+        state: None,
+        source_name: "shop".into(),
+        state_schema: "_rowcast".into(),
+        model: ModelSpec {
+            name: "t".into(),
+            body: ModelBody::Table {
+                schema: None,
+                name: "t".into(),
+            },
+            primary_key: vec![],
+            time_zone: "UTC".into(),
+            search_path: vec!["public".into()],
+            filter: None,
+            cursor: None,
+            allow_row_security: false,
+            statement_timeout: None,
+        },
+        sync: SyncSpec {
+            name: "t".into(),
+            was: None,
+            identity: BTreeMap::new(),
+            mode: Mode::Mirror,
+            on: Selection::default(),
+            columns: vec!["v".into()],
+            digests: BTreeMap::new(),
+            match_columns: None,
+            keep_rows: false,
+            log: LogLevel::Default,
+            retry: RetryPolicy::default(),
+            overrides: vec![],
+        },
+        spool: SpoolConfig::default(),
+    }
+}
+
+/// The plan of the wide form over a table with this key, when only a merge is possible.
+async fn plan(name: &str, key: &str, literal: &str) -> String {
+    let database = Cluster::shared().database(name);
+    let client = database.client().await;
+    let fill = format!(
+        "CREATE TABLE t (k {key} PRIMARY KEY, v int); \
+         INSERT INTO t SELECT {literal}, i FROM generate_series(1, 5000) i; ANALYZE t"
+    );
+    client.batch_execute(&fill).await.unwrap();
+    let ledger = PgLedger::new(config(&database));
+    let open = OpenRequest {
+        request_timeout: Duration::from_secs(1),
+        ..OpenRequest::default()
+    };
+    ledger.open(&open).await.unwrap();
+    let shape = ledger.session.lock().await.as_ref().unwrap().shape.clone();
+    let state = shape.table("state");
+    client
+        .batch_execute(&format!(
+            "INSERT INTO {state} (k1, h, run) SELECT k, 0, 1 FROM t; ANALYZE {state}"
+        ))
+        .await
+        .unwrap();
+    let config = &ledger.config;
+    let plan = HashPlan::new(
+        &[],
+        &BTreeMap::new(),
+        "UTC",
+        0,
+        0,
+        Mode::Mirror,
+        Selection::default(),
+    );
+    let request = DiffRequest::default();
+    let extraction = Extraction {
+        config,
+        shape: &shape,
+        plan: &plan,
+        request: &request,
+        fence: None,
+        join_memory: JOIN_MEMORY_MAX,
+    };
+    model::begin(&client, &config.model, None).await.unwrap();
+    let model = model::describe(&client, config).await.unwrap();
+    let facts = extract::StateFacts::default();
+    let sql = extraction.diff(&model, &facts, &[]).wide();
+    client
+        .batch_execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off")
+        .await
+        .unwrap();
+    let rows = client
+        .query(&format!("EXPLAIN (COSTS OFF) {sql}"), &[])
+        .await
+        .unwrap();
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn rule_3_integer_keys_of_any_width_are_merged_by_their_indexes() {
+    for (i, key) in ["smallint", "int", "bigint"].into_iter().enumerate() {
+        let plan = plan(&format!("merge{i}"), key, "i").await;
+        assert!(plan.contains("Merge Full Join"), "{key}: {plan}");
+        assert!(!plan.contains("Sort"), "both sides come in order: {plan}");
+        assert!(!plan.contains("::bigint ="), "no cast in the join: {plan}");
+        assert_eq!(plan.matches("Index").count(), 2, "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn rule_3_text_keys_are_merged_by_their_indexes_in_byte_order_only() {
+    for (name, key) in [
+        ("mergec", "text COLLATE \"C\""),
+        ("mergev", "varchar COLLATE \"C\""),
+    ] {
+        let plan = plan(name, key, "i::text").await;
+        assert!(plan.contains("Merge Full Join"), "{plan}");
+        assert!(!plan.contains("Sort"), "both sides come in order: {plan}");
+    }
+    // The default collation has another order: the model's side must be sorted.
+    let plan = plan("mergedefault", "text", "i::text").await;
+    assert!(plan.contains("Sort"), "{plan}");
+}
