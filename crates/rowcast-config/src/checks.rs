@@ -48,7 +48,7 @@ pub(crate) fn project(
         }
     }
     cycles(project, problems);
-    mirrors(project, problems);
+    mirrors(project, descriptors, problems);
     renamings(project, problems);
 }
 
@@ -431,10 +431,20 @@ fn cycles(project: &Project, problems: &mut Vec<Problem>) {
 }
 
 /// Two mirrors on one object would delete each other's records (semantics 16).
-fn mirrors(project: &Project, problems: &mut Vec<Problem>) {
+fn mirrors(project: &Project, descriptors: &[Descriptor], problems: &mut Vec<Problem>) {
     let mut seen: BTreeMap<(&str, &str, Vec<&str>), &str> = BTreeMap::new();
     for (name, sync) in &project.syncs {
         if sync.mode != Mode::Mirror || !sync.on.removed {
+            continue;
+        }
+        let connector = project
+            .destinations
+            .get(&sync.destination)
+            .map(|destination| destination.connector.as_str());
+        let logs = descriptors
+            .iter()
+            .any(|known| Some(known.name) == connector && known.logs_changes);
+        if logs {
             continue;
         }
         let mut identity: Vec<&str> = if sync.match_on.is_empty() {

@@ -101,4 +101,6 @@ pub struct Descriptor {
     pub object_required: bool,
     /// What `object` means here: `table`, `file`.
     pub object_help: &'static str,
+    /// It writes down changes, run by run, and holds no records that two syncs could fight over.
+    pub logs_changes: bool,
 }

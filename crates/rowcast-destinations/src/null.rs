@@ -26,6 +26,7 @@ pub fn descriptor() -> Descriptor {
         operations: Operation::ALL.to_vec(),
         object_required: false,
         object_help: "",
+        logs_changes: true,
     }
 }
 

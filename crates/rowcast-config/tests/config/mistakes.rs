@@ -424,6 +424,10 @@ fn rule_16_two_mirrors_on_one_object_are_refused() {
         "destinations/db.yml",
         "destination: db\nconnector: postgres\nsettings: { url: x }\n",
     );
+    fixture.write(
+        "destinations/logs.yml",
+        "destination: logs\nconnector: log\n",
+    );
     for (name, lines) in [
         ("a", "object: t\nmode: mirror\nmatch_on: { id: id }\n"),
         // The primary key is the same identity.
@@ -431,10 +435,20 @@ fn rule_16_two_mirrors_on_one_object_are_refused() {
         ("c", "object: t\nmode: mirror\nmatch_on: { email: email }\n"),
         ("d", "object: u\nmode: mirror\n"),
         ("e", "object: t\nmode: upsert\n"),
+        // Two logs of changes do not meet in one set of records.
+        ("f", "destination: logs\nmode: mirror\n"),
+        ("g", "destination: logs\nmode: mirror\n"),
     ] {
+        let destination = if lines.contains("destination:") {
+            ""
+        } else {
+            "destination: db\n"
+        };
         fixture.write(
             &format!("syncs/{name}.yml"),
-            format!("sync: {name}\nmodel: customers\ndestination: db\nfields: {{ email: email }}\n{lines}"),
+            format!(
+                "sync: {name}\nmodel: customers\n{destination}fields: {{ email: email }}\n{lines}"
+            ),
         );
     }
     golden(

@@ -174,6 +174,7 @@ pub(crate) fn descriptors() -> Vec<Descriptor> {
             operations: Operation::ALL.to_vec(),
             object_required: false,
             object_help: "",
+            logs_changes: false,
         },
         Descriptor {
             name: "postgres",
@@ -186,6 +187,7 @@ pub(crate) fn descriptors() -> Vec<Descriptor> {
             operations: Operation::ALL.to_vec(),
             object_required: true,
             object_help: "the table, such as `public.contacts`",
+            logs_changes: false,
         },
         Descriptor {
             name: "file",
@@ -196,6 +198,18 @@ pub(crate) fn descriptors() -> Vec<Descriptor> {
             operations: vec![Operation::Upsert, Operation::Insert],
             object_required: false,
             object_help: "",
+            logs_changes: true,
+        },
+        Descriptor {
+            name: "log",
+            title: "Log",
+            summary: "Writes changes down.",
+            settings: vec![],
+            request: vec![],
+            operations: Operation::ALL.to_vec(),
+            object_required: false,
+            object_help: "",
+            logs_changes: true,
         },
     ]
 }

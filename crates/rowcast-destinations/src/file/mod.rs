@@ -73,6 +73,7 @@ pub fn descriptor() -> Descriptor {
         operations: Operation::ALL.to_vec(),
         object_required: false,
         object_help: "a name for the path",
+        logs_changes: true,
     }
 }
 

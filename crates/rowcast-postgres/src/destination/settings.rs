@@ -90,6 +90,7 @@ pub fn descriptor() -> Descriptor {
         operations: Operation::ALL.to_vec(),
         object_required: true,
         object_help: "table, or schema.table",
+        logs_changes: false,
     }
 }
 
