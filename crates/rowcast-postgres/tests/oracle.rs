@@ -65,10 +65,10 @@ struct Step {
 /// The kind of a change, whether it is a doubt (`?`) or a reject (`!`), and its row.
 type Expected = BTreeMap<Key, (Kind, char, Option<Row>)>;
 
-/// The oracle: what a run must find, and what an outcome must move.
+/// The oracle: what a run must find, and what an outcome must move. State holds what was
+/// acknowledged, and nothing for a key whose outcome was unknown.
 #[derive(Debug, Default)]
 struct Oracle {
-    /// What was acknowledged; `None` when an outcome was unknown.
     state: BTreeMap<Key, Option<Row>>,
     doubts: BTreeMap<Key, Kind>,
     rejects: BTreeSet<Key>,
@@ -87,7 +87,7 @@ impl Oracle {
                     continue;
                 }
                 (Some(_), None) => Kind::Added,
-                // A delete without an answer may have arrived: then the record is new again.
+                // An unanswered delete may have arrived.
                 (Some(_), _) if self.doubts.get(&key) == Some(&Kind::Removed) => Kind::Added,
                 (Some(_), _) => Kind::Updated,
                 (None, _) => Kind::Removed,
@@ -105,10 +105,8 @@ impl Oracle {
     fn settle(&mut self, key: Key, (kind, _, row): (Kind, char, Option<Row>), outcome: Outcome) {
         match outcome {
             Outcome::Delivered => {
-                match row {
-                    Some(row) => self.state.insert(key, Some(row)),
-                    None => self.state.remove(&key),
-                };
+                self.state.remove(&key);
+                self.state.extend(row.map(|row| (key, Some(row))));
                 self.doubts.remove(&key);
                 self.rejects.remove(&key);
             }

@@ -204,6 +204,7 @@ impl KeyForm {
     pub(super) fn byte_order(&self, expression: &str) -> String {
         match self {
             Self::Int => format!("{expression}::bigint"),
+            Self::Numeric => format!("(trim_scale({expression})::text COLLATE \"C\")"),
             _ => format!("({expression}::text COLLATE \"C\")"),
         }
     }

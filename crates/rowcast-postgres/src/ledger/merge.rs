@@ -53,6 +53,7 @@ fn compare(a: &Key, b: &Key) -> Ordering {
     for (a, b) in a.0.iter().zip(b.0.iter()) {
         let order = match (a, b) {
             (KeyPart::Int(a), KeyPart::Int(b)) => a.cmp(b),
+            (KeyPart::Decimal(a), KeyPart::Decimal(b)) => trimmed(a).cmp(trimmed(b)),
             (a, b) => a.to_string().as_bytes().cmp(b.to_string().as_bytes()),
         };
         if order != Ordering::Equal {
@@ -60,6 +61,15 @@ fn compare(a: &Key, b: &Key) -> Ordering {
         }
     }
     Ordering::Equal
+}
+
+/// The text of a numeric as PostgreSQL's `trim_scale` leaves it: 1.0 and 1.00 are one key.
+fn trimmed(digits: &str) -> &str {
+    if digits.contains('.') {
+        digits.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        digits
+    }
 }
 
 /// A stream of rows in ascending order of their keys.
@@ -332,8 +342,8 @@ impl Extraction<'_> {
             source = source_row(left, self.shape).await?;
             let mut rows = 1;
             while let (Some(row), Some(first)) = (&source, &present)
-                && row.key.is_some()
-                && row.key == first.key
+                && let (Some(key), Some(same)) = (&row.key, &first.key)
+                && compare(key, same) == Ordering::Equal
             {
                 rows += 1;
                 source = source_row(left, self.shape).await?;
