@@ -70,19 +70,17 @@ async fn rule_3_every_type_with_an_order_works_as_a_key() {
         let count = world.number(&format!("SELECT count(*) FROM {table}")).await as usize;
         let name = sample.name;
         assert_eq!(kinds(&world.run().await), (count, 0, 0), "{name}");
-        let second = world.run().await;
-        assert_eq!(
-            (kinds(&second), second.counts.unchanged),
-            ((0, 0, 0), count as u64),
-            "{name}"
-        );
         let some = &sample.literals()[0];
         let this = format!("k::text = ({some})::text");
         world
             .sql(&format!("UPDATE {table} SET v0 = 2 WHERE {this}"))
             .await;
         let updated = world.run().await;
-        assert_eq!(kinds(&updated), (0, 1, 0), "{name}");
+        assert_eq!(
+            (kinds(&updated), updated.counts.unchanged),
+            ((0, 1, 0), count as u64 - 1),
+            "{name}"
+        );
         world
             .sql(&format!("DELETE FROM {table} WHERE {this}"))
             .await;
@@ -191,7 +189,6 @@ async fn rule_3_keys_of_every_type_come_in_the_same_order_from_two_databases() {
         let count = world.number(&format!("SELECT count(*) FROM {table}")).await as usize;
         let name = sample.name;
         assert_eq!(kinds(&world.run().await), (count, 0, 0), "{name}");
-        assert_eq!(kinds(&world.run().await), (0, 0, 0), "{name}");
         world.sql(&format!("UPDATE {table} SET v0 = 2")).await;
         assert_eq!(kinds(&world.run().await), (0, count, 0), "{name}");
         if name == "numeric" {
