@@ -2,6 +2,10 @@
 //!
 //! Must never stop at the first problem and never accept what it does not understand.
 
+mod fitness;
+mod words;
+
+use self::fitness::constant_failure;
 use super::cast::{self, CASTS};
 use super::fields::MappingProblem;
 use super::function::{self, Function, Input};
@@ -12,54 +16,7 @@ use crate::fault::Reason;
 use crate::row::Schema;
 use crate::value::{Name, Value};
 
-/// Operators that are no functions.
-pub(super) const OPERATORS: [(&str, &str, &str); 7] = [
-    (
-        "column",
-        "the value of a column; what a plain string means",
-        "{ column: plan, default: free }",
-    ),
-    (
-        "literal",
-        "a constant: any value, taken as it stands",
-        "{ literal: rowcast }",
-    ),
-    (
-        "template",
-        "text with `{{ … }}`; what a string with `{{` means",
-        "{ template: \"{{ first }} {{ last }}\" }",
-    ),
-    (
-        "object",
-        "an object whose members are rules",
-        "{ object: { city: city, country: { upper: country } } }",
-    ),
-    (
-        "list",
-        "a list whose items are rules",
-        "{ list: [mobile, home] }",
-    ),
-    (
-        "coalesce",
-        "the first value that is not null",
-        "{ coalesce: [mobile, home, { literal: none }] }",
-    ),
-    (
-        "if",
-        "`then` when the condition is true, else `else` (null without it)",
-        "{ if: { when: { equals: [plan, { literal: pro }] }, then: price, else: 0 } }",
-    ),
-];
-
-/// Modifiers beside an operator.
-pub(super) const MODIFIERS: [(&str, &str); 3] = [
-    ("default", "a constant that takes the place of null"),
-    ("as", "a cast, after `default`"),
-    (
-        "nulls",
-        "what happens to a null field: `send` it (the default), `omit` the field, or `clear` it by sending an empty text",
-    ),
-];
+pub(super) use self::words::{MODIFIERS, OPERATORS};
 
 /// How deep rules may nest.
 const MAX_DEPTH: usize = 32;
@@ -536,118 +493,6 @@ impl Compiler<'_> {
         }
         sound.then_some(Node::Call(function, rules))
     }
-
-    /// The type family of a plain column.
-    fn family(&self, node: &Node) -> Option<(Family, String)> {
-        let Node::Column(_, name) = node else {
-            return None;
-        };
-        let schema = self.schema?;
-        let column = &schema.columns[schema.position(name)?];
-        Family::of(&column.type_name)
-            .map(|family| (family, format!("column `{name}` is {}", column.type_name)))
-    }
-
-    fn check_input(&mut self, function: &Function, rule: &Rule, path: &str) {
-        if rule.cast.is_some() || rule.default.is_some() {
-            return;
-        }
-        let Some((family, column)) = self.family(&rule.node) else {
-            return;
-        };
-        let (fits, hint) = match function.input {
-            Input::Any => (true, ""),
-            Input::Text => (
-                family != Family::Bytes,
-                "use { hex: … } or { base64: … } for bytes",
-            ),
-            Input::Number => (
-                family == Family::Number,
-                "cast it, as in { column: …, as: number }",
-            ),
-            Input::Moment => (
-                matches!(family, Family::Moment | Family::Text),
-                "it needs a date, a timestamp or ISO text",
-            ),
-            Input::Instant => (
-                family == Family::Moment,
-                "read the text first, as in { parse_date: [column, \"%d.%m.%Y\"] }",
-            ),
-        };
-        if !fits {
-            self.invalid(
-                path,
-                format_args!("{column}, which `{}` can't work on", function.name),
-                hint,
-            );
-        }
-    }
-
-    fn check_cast(&mut self, node: &Node, cast: &str, path: &str) {
-        let Some((family, column)) = self.family(node) else {
-            return;
-        };
-        let (fits, hint) = match cast {
-            "unix" | "unix_ms" => (
-                family == Family::Moment,
-                "read the text first, as in { unix: { parse_date: [column, \"%d.%m.%Y\"] } }",
-            ),
-            "date" | "timestamp" => (
-                matches!(family, Family::Moment | Family::Text),
-                "only dates, timestamps and ISO text can be cast to it",
-            ),
-            "integer" | "decimal" | "number" => (
-                matches!(family, Family::Number | Family::Text | Family::Boolean),
-                "to get the seconds of a timestamp use as: unix",
-            ),
-            "boolean" => (
-                matches!(family, Family::Boolean | Family::Text | Family::Number),
-                "",
-            ),
-            _ => (true, ""),
-        };
-        if !fits {
-            self.invalid(
-                &format!("{path}.as"),
-                format_args!("{column}, which can't be cast to {cast}"),
-                hint,
-            );
-        }
-    }
-}
-
-/// Tries a function's constants before any row exists: patterns, units, positions.
-fn constant_failure(function: &Function, rules: &[Rule]) -> Option<String> {
-    let all_constant = rules
-        .iter()
-        .all(|rule| matches!(rule.node, Node::Constant(_)) && rule.cast.is_none());
-    let options_constant = rules.len() > 1
-        && function.constants == 1
-        && rules[1..]
-            .iter()
-            .all(|rule| matches!(rule.node, Node::Constant(_)) && rule.cast.is_none());
-    let sample = match function.name {
-        "date_format" | "date_trunc" => Value::from("2024-02-29T12:30:00Z"),
-        "round" => Value::Int(1),
-        "replace" | "substring" | "split" | "normalize_phone" => Value::from("1"),
-        "json_get" => Value::Object(Vec::new()),
-        _ if !all_constant => return None,
-        _ => return None,
-    };
-    if !options_constant {
-        return None;
-    }
-    let arguments: Vec<std::borrow::Cow<'_, Value>> =
-        std::iter::once(std::borrow::Cow::Owned(sample))
-            .chain(rules[1..].iter().filter_map(|rule| match &rule.node {
-                Node::Constant(value) => Some(std::borrow::Cow::Borrowed(value)),
-                _ => None,
-            }))
-            .collect();
-    function
-        .apply(&arguments)
-        .err()
-        .map(|failure| failure.message)
 }
 
 pub(super) fn unknown_column(schema: &Schema, name: &str, path: &str) -> Reason {
@@ -668,36 +513,5 @@ pub(super) fn unknown_column(schema: &Schema, name: &str, path: &str) -> Reason 
             "the model has: {}; for a constant text write {{ literal: \"{name}\" }}",
             columns().collect::<Vec<_>>().join(", ")
         )),
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
-    Text,
-    Number,
-    Boolean,
-    Moment,
-    Bytes,
-}
-
-impl Family {
-    /// The family of a PostgreSQL type; `None` where nothing is checked.
-    fn of(type_name: &str) -> Option<Self> {
-        if type_name.ends_with("[]") {
-            return None;
-        }
-        Some(
-            match type_name.split('(').next().unwrap_or_default().trim() {
-                "text" | "character varying" | "varchar" | "character" | "char" | "bpchar"
-                | "name" | "citext" => Self::Text,
-                "smallint" | "integer" | "bigint" | "numeric" | "real" | "double precision"
-                | "oid" => Self::Number,
-                "boolean" => Self::Boolean,
-                "bytea" => Self::Bytes,
-                "date" => Self::Moment,
-                other if other.starts_with("timestamp") => Self::Moment,
-                _ => return None,
-            },
-        )
     }
 }

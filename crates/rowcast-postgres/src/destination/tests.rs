@@ -4,7 +4,7 @@ mod exactly_once;
 mod modes;
 mod rejects;
 mod setup;
-mod types;
+mod values;
 
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Rules as users write them, compiled and applied: every operator, every modifier, every mistake.
+
 use super::*;
 use crate::json::{from_json, push_object};
 use crate::row::Column;

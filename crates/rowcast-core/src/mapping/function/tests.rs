@@ -1,3 +1,5 @@
+//! Every function by its own example and by its edges: nulls, wrong types, Unicode, huge numbers.
+
 use super::*;
 use crate::json::to_json;
 use crate::mapping::cast::CASTS;

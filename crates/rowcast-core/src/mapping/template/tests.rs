@@ -1,3 +1,5 @@
+//! Templates against rows: exact digits, encoding, bounds, and what must not compile.
+
 use super::*;
 use crate::json::{to_json, to_text};
 use proptest::prelude::*;
