@@ -5,10 +5,11 @@
 
 /// (check, how the problem's text starts): a problem that starts so is reported, not failed.
 pub(crate) const PENDING: &[(&str, &str)] = &[
-    ("errors", "docs/src/errors/"),
+    ("errors", "docs/src/errors/E03"),
     ("map", "CONTRIBUTING.md"),
     ("rules", "rule "),
-    ("source", "crates/"),
+    ("source", "crates/rowcast-postgres/src/ledger"),
+    ("source", "crates/rowcast-postgres/tests/types"),
 ];
 
 /// Whether a problem is on the list.

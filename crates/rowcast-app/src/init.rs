@@ -362,7 +362,9 @@ fn sync_file(sync: &str, model: &str, subject: &Subject) -> String {
     for column in columns {
         text.push_str(&format!("  {0}: {0}\n", scalar(column)));
     }
-    text.push_str("# schedule: { every: 15m }  # for `rowcast serve`; `rowcast run` runs it now\n");
+    text.push_str(
+        "# Nothing runs this sync by itself yet: let cron or systemd start `rowcast run`.\n",
+    );
     text
 }
 

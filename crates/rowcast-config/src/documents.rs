@@ -49,7 +49,7 @@ fn common(keys: &mut Vec<Key>) {
         Key::optional(
             "paused",
             Shape::Boolean,
-            "Nothing scheduled runs while this is true",
+            "`rowcast run` passes over it while this is true",
         )
         .default("false"),
     ]);
@@ -101,7 +101,7 @@ fn project() -> Document {
                     Key::optional("email", list(Shape::Text), "Addresses")
                         .example("[ops@example.com]"),
                 ])),
-                "Alert channels, by the names that `alerts.to` of syncs uses",
+                "Alert channels, by the names that `alerts.to` of syncs uses; read and checked, but nothing is sent yet",
             ),
             Key::optional(
                 "retention",
@@ -111,7 +111,7 @@ fn project() -> Document {
                     Key::optional("row_log", Shape::Period, "How long the row log is kept")
                         .default("30d"),
                 ]),
-                "How long history is kept in the state schema",
+                "How long history is kept in the state schema; read, but nothing is removed yet",
             ),
             Key::optional(
                 "spool",
@@ -158,7 +158,7 @@ fn source() -> Document {
         Key::optional("row_security", Shape::Choice(vec!["error", "allow"]), "Whether row-level security may hide rows; hidden rows look like removed ones").default("error"),
         Key::optional("allow_superuser", Shape::Boolean, "Allows a role that could write in spite of the read-only transaction").default("false"),
         Key::optional("limits", Shape::Group(vec![
-            Key::optional("connections", up_to(1_000), "Connections open together").default("4"),
+            Key::optional("connections", up_to(1_000), "Connections open together; read, but without effect yet").default("4"),
             Key::optional("statement_timeout", Shape::Period, "How long one query may take").default("10m"),
         ]), "Limits of use"),
     ];
@@ -228,7 +228,7 @@ fn model() -> Document {
         Key::optional(
             "sensitive",
             list(Shape::Plain),
-            "Columns masked in logs, console and previews",
+            "Columns whose values never appear in previews and errors",
         )
         .example("[email]"),
         Key::optional(

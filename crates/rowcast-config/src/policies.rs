@@ -176,11 +176,11 @@ fn alerts() -> Shape {
 /// Keys of a sync that a project can preset.
 pub(crate) fn sync_policies() -> Vec<Key> {
     vec![
-        Key::optional("schedule", schedule(), "When it runs: one form or a list of forms; without it only commands and triggers run it").example("{ every: 15m }"),
+        Key::optional("schedule", schedule(), "When it is due: one form or a list of forms. Read and checked; only `after` has an effect so far, on the order within `rowcast run`. Nothing starts a sync by itself yet").example("{ every: 15m }"),
         Key::optional("run", run(), "Limits of one run"),
         Key::optional("retry", retry(), "How rejected rows are tried again: with their newest value"),
         Key::optional("guards", guards(), "What holds a run before its first request"),
-        Key::optional("alerts", alerts(), "What is told, and to whom"),
+        Key::optional("alerts", alerts(), "What is told, and to whom; read and checked, but nothing is sent yet"),
         Key::optional("log", Shape::Choice(vec!["errors", "all"]), "Which rows the row log names").example("errors"),
         Key::optional("keep", Shape::Choice(vec!["rows"]), "Keeps the values sent, for old and new in plans, undo and delete payloads"),
     ]

@@ -124,7 +124,7 @@ fn classify(state: &SqlState, db: &DbError) -> (Code, Option<String>) {
         ),
         "53300" => with(
             Code::SourceQueryFailed,
-            "too many connections: lower limits.connections, close idle ones, or use the pooler's port",
+            "too many connections: close idle ones, or use the pooler's port",
         ),
         "53100" | "53200" => with(
             Code::SourceQueryFailed,

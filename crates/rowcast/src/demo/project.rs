@@ -142,7 +142,6 @@ fields:
   plan: plan
   orders: orders
   total: total
-schedule: { every: 15m }        # used by `rowcast serve`; `rowcast run` runs it now
 "
             .to_owned(),
         ),
