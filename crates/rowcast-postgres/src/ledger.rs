@@ -5,6 +5,7 @@
 //! nothing else; the model is read in a read-only transaction.
 
 mod admin;
+mod baseline;
 mod commit;
 mod config;
 mod copy;
@@ -29,6 +30,7 @@ mod tests;
 mod tuple;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use rowcast_core::destination::Committed;
@@ -48,8 +50,8 @@ pub use admin::{Biography, LogEntry, RejectRow, RunRow, StateAdmin, SyncStatus};
 pub use config::{CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, SyncSpec};
 pub use spool::SpoolConfig;
 
-use commit::{Logged, Writer};
-use extract::{Extracted, Extraction};
+use commit::{Fence, Logged, Writer};
+use extract::{Extracted, Extraction, UNIQUENESS_RUNS};
 use plan::{HashPlan, PlanChange};
 use registry::Registered;
 use shape::{KeyArrays, Shape};
@@ -88,6 +90,39 @@ struct Session {
     moved_back: Option<Held>,
     logged: Logged,
     after: AfterDiff,
+    /// Whether a transaction is open on the connection.
+    open: AtomicBool,
+}
+
+impl Session {
+    fn fence<'a>(&'a self, lease: &'a Lease) -> Fence<'a> {
+        Fence {
+            client: &self.connection.client,
+            shape: &self.shape,
+            lease,
+            open: &self.open,
+        }
+    }
+
+    /// Connects again when the connection was lost since it was last used. Between transactions only.
+    async fn ensure_connected(&mut self, connector: &Connector) -> Result<(), Reason> {
+        if self.connection.client.is_closed() {
+            self.connection = connector.connect().await?;
+            self.open = AtomicBool::new(false);
+        }
+        // Of work that was abandoned half-way, when its run was cancelled.
+        if *self.open.get_mut()
+            && self
+                .connection
+                .client
+                .batch_execute("ROLLBACK")
+                .await
+                .is_ok()
+        {
+            self.open = AtomicBool::new(false);
+        }
+        Ok(())
+    }
 }
 
 /// What the end of the run writes about its diff.
@@ -140,7 +175,7 @@ impl PgLedger {
         let connection = self.state_connector().connect().await?;
         let client = &connection.client;
         refuse_replica(&connection, self.config.state.is_some())?;
-        layout::ensure(client, schema).await?;
+        layout::ensure(client, schema, &self.config.source_name).await?;
         let (keys, source) = if self.config.state.is_some() {
             let source = self.config.source.connect().await?;
             (
@@ -153,43 +188,56 @@ impl PgLedger {
                 source_identity(&connection).await,
             )
         };
-        let (mut registered, shape) =
-            registry::ensure(client, schema, &self.config.sync, &keys).await?;
+        let sync = &self.config.sync;
+        let (mut registered, mut shape) = registry::ensure(client, schema, sync, &keys)
+            .await
+            .map_err(layout::not_writable)?;
         let term = lease::term(request.request_timeout);
-        let taken = lease::take(client, &shape, &self.config.sync.name, term, request.wait).await?;
+        let taken = lease::take(client, &shape, &sync.name, term, request.wait)
+            .await
+            .map_err(layout::not_writable)?;
         killpoint::reach("ledger-leased");
-        let moved_back = self.moved_back(&connection, &shape, &source).await?;
-        if request.full {
-            registered.backfill += 1;
-            let sql = format!(
-                "UPDATE {} SET backfill = $2 WHERE id = $1",
-                shape.shared("sync")
-            );
-            client
-                .query_typed(
-                    &sql,
-                    &[
-                        (&shape.sync, Type::INT4),
-                        (&registered.backfill, Type::INT4),
-                    ],
-                )
-                .await
-                .map_err(|error| db_error(&error, "starting a full run"))?;
+        let started = async {
+            // A reset may have come between finding the sync and holding its lease.
+            (registered, shape) = registry::ensure(client, schema, sync, &keys).await?;
+            let moved_back = self.moved_back(&connection, &shape, &source).await?;
+            if request.full {
+                registered.backfill += 1;
+                let sql = format!(
+                    "UPDATE {} SET backfill = $2 WHERE id = $1 AND epoch = $3",
+                    shape.shared("sync")
+                );
+                client
+                    .query_typed(
+                        &sql,
+                        &[
+                            (&shape.sync, Type::INT4),
+                            (&registered.backfill, Type::INT4),
+                            (&taken.epoch, Type::INT8),
+                        ],
+                    )
+                    .await
+                    .map_err(|error| db_error(&error, "starting a full run"))?;
+            }
+            let run = start_run(
+                &connection,
+                &shape,
+                taken.epoch,
+                taken.generation,
+                &request.trigger,
+            )
+            .await?;
+            let open_intents = read_intents(&connection, &shape, taken.epoch).await?;
+            Ok((moved_back, run, open_intents))
         }
-        // The plan may have moved between finding the sync and holding its lease.
-        if let Some(fresh) = registry::find(client, schema, &self.config.sync.name).await? {
-            registered.plan = fresh.plan;
-            registered.generation = fresh.generation;
-        }
-        let run = start_run(
-            &connection,
-            &shape,
-            taken.epoch,
-            taken.generation,
-            &request.trigger,
-        )
-        .await?;
-        let open_intents = read_intents(&connection, &shape, taken.epoch).await?;
+        .await;
+        let (moved_back, run, open_intents) = match started {
+            Ok(started) => started,
+            Err(reason) => {
+                lease::give_back(client, &shape, taken.epoch).await;
+                return Err(reason);
+            }
+        };
         let lease = Arc::new(Lease::new(
             registered.uuid.clone(),
             run,
@@ -206,6 +254,7 @@ impl PgLedger {
             moved_back,
             logged: Logged::Errors,
             after: AfterDiff::default(),
+            open: AtomicBool::new(false),
         });
         Ok(Opened {
             lease,
@@ -353,25 +402,33 @@ impl PgLedger {
             ));
         }
         let connection = self.state_connector().connect().await?;
-        let schema = &self.config.state_schema;
-        let keys = match &self.config.state {
-            None => self.describe_keys(&connection).await?,
-            Some(_) => {
-                self.describe_keys(&self.config.source.connect().await?)
-                    .await?
-            }
+        let client = &connection.client;
+        let (schema, sync) = (&self.config.state_schema, &self.config.sync);
+        let (keys, source) = if self.config.state.is_some() {
+            let source = self.config.source.connect().await?;
+            (
+                self.describe_keys(&source).await?,
+                source_identity(&source).await,
+            )
+        } else {
+            (
+                self.describe_keys(&connection).await?,
+                source_identity(&connection).await,
+            )
         };
-        let known = match layout::version(&connection.client, schema).await? {
-            None => None,
-            Some(_) => registry::find(&connection.client, schema, &self.config.sync.name).await?,
+        let known = if layout::known(client, schema).await? {
+            registry::look(client, schema, sync).await?
+        } else {
+            None
         };
         match known {
-            Some(known) if !known.identity.is_empty() => {
+            Some(known) => {
                 let shape = Shape::new(schema, known.id, keys);
-                registry::prove(&self.config.sync, &known, &shape.keys)?;
-                Ok((shape, known, None))
+                registry::prove(sync, &known, &shape.keys)?;
+                let moved_back = self.moved_back(&connection, &shape, &source).await?;
+                Ok((shape, known, moved_back))
             }
-            _ => Ok((Shape::absent(keys), Registered::unknown(), None)),
+            None => Ok((Shape::absent(keys), Registered::unknown(), None)),
         }
     }
 
@@ -432,7 +489,11 @@ impl PgLedger {
                     .into(),
             );
         }
+        let overridden = |guard| sync.overrides.contains(&guard);
+        let may = retyped.is_empty() || overridden(Guard::Columns);
         match current.compare(Some(stored.clone())) {
+            // The run is held: storing the plan would let the next one pass.
+            PlanChange::Resend if !may => Ok(current),
             PlanChange::Same | PlanChange::First => {
                 self.store_plan(lease, request, &current, Some(&stored))
                     .await?;
@@ -445,8 +506,6 @@ impl PgLedger {
                 Ok(current)
             }
             PlanChange::Rehash(old) => {
-                let overridden = |guard| sync.overrides.contains(&guard);
-                let may = retyped.is_empty() || overridden(Guard::Columns);
                 if let Err(reason) = self.try_plan(source, &old).await {
                     if !overridden(Guard::Rehash) {
                         held.push(Guard::Rehash.hold(
@@ -494,7 +553,6 @@ impl PgLedger {
             .as_ref()
             .ok_or_else(|| Reason::defect("no run is open"))?;
         let (client, shape) = (&session.connection.client, &session.shape);
-        commit::begin_fenced(client, shape, lease, true).await?;
         let json = serde_json::to_string(plan)
             .map_err(|error| Reason::defect(format!("a plan can't be written: {error}")))?;
         let failed = |error| db_error(&error, "storing the checksum plan");
@@ -502,14 +560,30 @@ impl PgLedger {
             "UPDATE {} SET plan = $2::text::jsonb WHERE id = $1",
             shape.shared("sync")
         );
-        client
-            .query_typed(&sql, &[(&shape.sync, Type::INT4), (&json, Type::TEXT)])
-            .await
-            .map_err(failed)?;
-        if stored.is_some_and(|stored| stored.mode != plan.mode || stored.on != plan.on) {
-            self.widen(client, shape).await?;
-        }
-        client.batch_execute("COMMIT").await.map_err(failed)?;
+        // Rows far behind a cursor's watermark are concerned too: the next runs compare all.
+        let compare_all = format!(
+            "UPDATE {} SET full_diff_at = NULL WHERE sync_id = $1",
+            shape.shared("progress")
+        );
+        session
+            .fence(lease)
+            .all_or_nothing(async {
+                client
+                    .query_typed(&sql, &[(&shape.sync, Type::INT4), (&json, Type::TEXT)])
+                    .await
+                    .map_err(failed)?;
+                client
+                    .query_typed(&compare_all, &[(&shape.sync, Type::INT4)])
+                    .await
+                    .map_err(failed)?;
+                match stored {
+                    Some(stored) if stored.mode != plan.mode || stored.on != plan.on => {
+                        self.widen(client, shape).await
+                    }
+                    _ => Ok(()),
+                }
+            })
+            .await?;
         killpoint::reach("ledger-plan-stored");
         Ok(())
     }
@@ -519,8 +593,16 @@ impl PgLedger {
     async fn widen(&self, client: &tokio_postgres::Client, shape: &Shape) -> Result<(), Reason> {
         let failed = |error| db_error(&error, "applying the new mode to state");
         let state = shape.table("state");
+        // A mode that deletes by identity must know which one was delivered.
+        let unknown = if self.config.sync.match_columns.is_some() {
+            " OR m IS NULL"
+        } else {
+            ""
+        };
         client
-            .batch_execute(&format!("UPDATE {state} SET h = NULL WHERE mark = 's'"))
+            .batch_execute(&format!(
+                "UPDATE {state} SET h = NULL WHERE mark = 's'{unknown}"
+            ))
             .await
             .map_err(failed)?;
         if !self.config.sync.mode.keeps_tombstones() {
@@ -571,30 +653,51 @@ impl PgLedger {
             .as_mut()
             .ok_or_else(|| Reason::defect("no run is open"))?;
         let mut attempt = 0;
+        let mut unsure = None;
         loop {
-            let writer = Writer {
-                client: &session.connection.client,
-                shape: &session.shape,
-                mode: self.config.sync.mode,
-                keep_rows: self.config.sync.keep_rows,
-                logged: session.logged,
-            };
-            match writer.commit(lease, &step).await {
-                // Every statement of a step may be repeated: a lost answer to COMMIT does no harm.
+            match self.try_step(session, lease, &step, &mut unsure).await {
                 Err(reason)
                     if reason.code == Code::ConnectionLost
                         && attempt < RECONNECTS
                         && lease.outlives(Instant::now(), Duration::ZERO) =>
                 {
                     attempt += 1;
-                    tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
-                    if let Ok(connection) = self.state_connector().connect().await {
-                        session.connection = connection;
-                    }
+                    tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
                 }
                 result => return result,
             }
         }
+    }
+
+    /// A lost answer to COMMIT is looked up, so that no step counts twice.
+    async fn try_step(
+        &self,
+        session: &mut Session,
+        lease: &Lease,
+        step: &Step,
+        unsure: &mut Option<String>,
+    ) -> Result<(), Reason> {
+        session.ensure_connected(self.state_connector()).await?;
+        if let Some(transaction) = unsure {
+            match commit::took_effect(&session.connection.client, transaction).await? {
+                Some(true) => return Ok(()),
+                Some(false) => *unsure = None,
+                None => {
+                    return Err(Reason::new(
+                        Code::ConnectionLost,
+                        "the server is still busy with an acknowledgement whose connection was lost",
+                    ));
+                }
+            }
+        }
+        let writer = Writer {
+            client: &session.connection.client,
+            shape: &session.shape,
+            mode: self.config.sync.mode,
+            keep_rows: self.config.sync.keep_rows,
+            logged: session.logged,
+        };
+        writer.commit(lease, step, &session.open, unsure).await
     }
 
     async fn recover_intents(&self, lease: &Lease, committed: &[Committed]) -> Result<(), Reason> {
@@ -610,40 +713,41 @@ impl PgLedger {
             client: &session.connection.client,
             shape: &session.shape,
             mode: self.config.sync.mode,
-            keep_rows: false,
+            keep_rows: self.config.sync.keep_rows,
             logged: Logged::Errors,
         };
-        commit::begin_fenced(writer.client, writer.shape, lease, true).await?;
-        for (intent, run) in &intents {
-            let settled = settle_intent(intent, committed);
-            writer.settle(*run, &settled).await?;
-        }
         let sql = format!(
             "DELETE FROM {} WHERE epoch < $1",
             session.shape.table("intent")
         );
-        let failed = |error| db_error(&error, "settling the intents of an earlier run");
-        writer
-            .client
-            .query_typed(&sql, &[(&lease.epoch, Type::INT8)])
-            .await
-            .map_err(failed)?;
-        killpoint::reach("ledger-recovery-written");
-        writer
-            .client
-            .batch_execute("COMMIT")
-            .await
-            .map_err(failed)?;
+        session
+            .fence(lease)
+            .all_or_nothing(async {
+                for (intent, run) in &intents {
+                    writer
+                        .settle(*run, &settle_intent(intent, committed))
+                        .await?;
+                }
+                writer
+                    .client
+                    .query_typed(&sql, &[(&lease.epoch, Type::INT8)])
+                    .await
+                    .map_err(|error| db_error(&error, "settling the intents of an earlier run"))?;
+                killpoint::reach("ledger-recovery-written");
+                Ok(())
+            })
+            .await?;
         killpoint::reach("ledger-recovered");
         Ok(())
     }
 
     async fn renew_lease(&self, lease: &Lease) -> Result<(), Reason> {
         let asked = Instant::now();
-        let session = self.session.lock().await;
-        let Some(session) = session.as_ref() else {
+        let mut session = self.session.lock().await;
+        let Some(session) = session.as_mut() else {
             return Ok(());
         };
+        session.ensure_connected(self.state_connector()).await?;
         let renewed = lease::renew(
             &session.connection.client,
             &session.shape,
@@ -674,18 +778,36 @@ impl PgLedger {
         let Some(session) = guard.as_mut() else {
             return Ok(());
         };
-        if session.connection.client.is_closed() {
-            session.connection = self.state_connector().connect().await?;
-        }
+        session.ensure_connected(self.state_connector()).await?;
         let (client, shape) = (&session.connection.client, &session.shape);
-        commit::begin_fenced(client, shape, lease, true).await?;
+        session
+            .fence(lease)
+            .all_or_nothing(self.write_end(session, lease, report))
+            .await?;
+        killpoint::reach("ledger-finished");
+        let moved = report.delivered + report.skipped;
+        if moved > 1_000 && moved * 5 > report.counts.state_rows {
+            // A planner that believes the state table is empty would choose badly next time.
+            let _ = client
+                .batch_execute(&format!("ANALYZE {}", shape.table("state")))
+                .await;
+        }
+        *guard = None;
+        Ok(())
+    }
+
+    async fn write_end(
+        &self,
+        session: &Session,
+        lease: &Lease,
+        report: &RunReport,
+    ) -> Result<(), Reason> {
+        let (client, shape) = (&session.connection.client, &session.shape);
         admin::write_report(client, shape, report, &self.config.sync.overrides).await?;
-        let after = &session.after;
         let ended = matches!(report.status, RunStatus::Succeeded | RunStatus::Partial);
-        if after.ran && report.status != RunStatus::Held {
+        if session.after.ran && report.status != RunStatus::Held {
             self.write_progress(session, report, ended).await?;
         }
-        let failed = |error| db_error(&error, "ending the run");
         let sql = format!(
             "UPDATE {} SET lease_until = NULL, lease_owner = NULL, cancel_epoch = NULL WHERE id = $1 AND epoch = $2",
             shape.shared("sync")
@@ -696,18 +818,8 @@ impl PgLedger {
                 &[(&shape.sync, Type::INT4), (&lease.epoch, Type::INT8)],
             )
             .await
-            .map_err(failed)?;
+            .map_err(|error| db_error(&error, "ending the run"))?;
         killpoint::reach("ledger-finish-written");
-        client.batch_execute("COMMIT").await.map_err(failed)?;
-        killpoint::reach("ledger-finished");
-        let moved = report.delivered + report.skipped;
-        if moved > 1_000 && moved * 5 > report.counts.state_rows {
-            // A planner that believes the state table is empty would choose badly next time.
-            let _ = client
-                .batch_execute(&format!("ANALYZE {}", shape.table("state")))
-                .await;
-        }
-        *guard = None;
         Ok(())
     }
 
@@ -756,11 +868,22 @@ impl PgLedger {
             None
         };
         let full = settled && after.full;
+        // A source that moved back is believed when somebody said so, not when a run went wrong.
+        let believed =
+            session.moved_back.is_none() || self.config.sync.overrides.contains(&Guard::MovedBack);
+        let source = if believed {
+            session.source.clone()
+        } else {
+            SourceIdentity::default()
+        };
+        // A key that is no key makes runs fail: look before the next one.
+        let doubtful = report.status == RunStatus::Failed && !after.checked && !after.unique;
         let sql = format!(
             "UPDATE {} SET model_digest = CASE WHEN $2 OR $3 THEN $4 ELSE model_digest END, \
-             runs_since_check = CASE WHEN $2 OR $3 THEN 0 ELSE runs_since_check + 1 END, \
-             watermark = coalesce($5, watermark), \
-             full_diff_at = CASE WHEN $6 THEN clock_timestamp() ELSE full_diff_at END, \
+             runs_since_check = CASE WHEN $10 THEN {UNIQUENESS_RUNS} WHEN $2 OR $3 THEN 0 ELSE runs_since_check + 1 END, \
+             watermark = CASE WHEN model_digest IS DISTINCT FROM $4 THEN $5 ELSE coalesce($5, watermark) END, \
+             full_diff_at = CASE WHEN $6 THEN clock_timestamp() \
+             WHEN model_digest IS DISTINCT FROM $4 THEN NULL ELSE full_diff_at END, \
              system_identifier = coalesce($7, system_identifier), timeline = coalesce($8, timeline), \
              wal_position = coalesce($9, wal_position) WHERE sync_id = $1",
             shape.shared("progress")
@@ -775,9 +898,10 @@ impl PgLedger {
                     (&after.model_digest, Type::TEXT),
                     (&watermark, Type::TEXT),
                     (&full, Type::BOOL),
-                    (&session.source.system, Type::TEXT),
-                    (&session.source.timeline, Type::INT4),
-                    (&session.source.position, Type::TEXT),
+                    (&source.system, Type::TEXT),
+                    (&source.timeline, Type::INT4),
+                    (&source.position, Type::TEXT),
+                    (&doubtful, Type::BOOL),
                 ],
             )
             .await

@@ -88,7 +88,12 @@ impl Oracle {
                 }
                 (Some(_), None) => Kind::Added,
                 // An unanswered delete may have arrived.
-                (Some(_), _) if self.doubts.get(&key) == Some(&Kind::Removed) => Kind::Added,
+                // What was never acknowledged is still an addition, and so is what may be deleted.
+                (Some(_), _)
+                    if matches!(self.doubts.get(&key), Some(Kind::Added | Kind::Removed)) =>
+                {
+                    Kind::Added
+                }
                 (Some(_), _) => Kind::Updated,
                 (None, _) => Kind::Removed,
             };

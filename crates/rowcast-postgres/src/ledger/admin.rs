@@ -17,6 +17,8 @@ use super::{layout, lease, registry};
 use crate::connect::{Connection, Connector, db_error};
 use rowcast_core::guard::Guard;
 
+/// A reset takes its lease for so long.
+const RESET_TERM: Duration = Duration::from_secs(30);
 /// A moment as text in UTC.
 const MOMENT: &str = "YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"";
 
@@ -102,7 +104,8 @@ pub struct Biography {
     pub key: String,
     /// Whether state holds the key, and since which run.
     pub acknowledged_run: Option<i32>,
-    /// `delivered`, `skipped` or `gone` (removed from the model, still at the destination).
+    /// `delivered`, `skipped`, `gone` (removed from the model, still at the destination) or
+    /// `attempted` (sent, never acknowledged).
     pub mark: Option<String>,
     pub doubt_since_run: Option<i32>,
     pub reject: Option<RejectRow>,
@@ -130,13 +133,7 @@ impl StateAdmin {
     }
 
     async fn known(&self, sync: &str) -> Result<(Connection, Shape, registry::Registered), Reason> {
-        let never = || {
-            Reason::new(
-                Code::UnknownReference,
-                format!("sync {sync:?} has never run"),
-            )
-            .hint(format!("run it first: rowcast run {sync}"))
-        };
+        let never = || never_run(sync);
         let connection = self.connect().await?.ok_or_else(never)?;
         let found = registry::find(&connection.client, &self.schema, sync)
             .await?
@@ -314,48 +311,28 @@ impl StateAdmin {
     /// sends every row. Gives the number of rows that were in state.
     ///
     /// # Errors
-    /// The sync is running.
+    /// The sync is running, or has never run.
     pub async fn reset(&self, sync: &str) -> Result<i64, Reason> {
-        let (connection, shape, _) = self.known(sync).await?;
+        let never = || never_run(sync);
+        let connection = self.connect().await?.ok_or_else(never)?;
         let client = &connection.client;
-        let taken = lease::take(client, &shape, sync, Duration::from_secs(30), false).await?;
+        let found = registry::find(client, &self.schema, sync)
+            .await?
+            .ok_or_else(never)?;
+        let Some(shape) = stored_shape(client, &self.schema, &found).await? else {
+            return Ok(0);
+        };
+        let taken = lease::take(client, &shape, sync, RESET_TERM, false).await?;
         let what = format!("resetting sync {sync:?}");
-        let rows = query(
-            client,
-            &format!(
-                "SELECT rows FROM {} WHERE sync_id = {}",
-                shape.shared("progress"),
-                shape.sync
-            ),
-            &what,
-        )
-        .await?;
-        let count = rows.first().map_or(0, |row| row.get(0));
-        let tables: Vec<String> = ["state", "doubt", "reject", "frozen", "intent", "sent"]
-            .map(|kind| format!("DROP TABLE IF EXISTS {};", shape.table(kind)))
-            .into();
-        let sql = format!(
-            "BEGIN; SELECT 1 FROM {sync} WHERE id = {id} AND epoch = {epoch} FOR UPDATE; {tables} \
-             DELETE FROM {log} WHERE sync_id = {id}; \
-             UPDATE {progress} SET rows = 0, model_digest = NULL, runs_since_check = 0, watermark = NULL, \
-             full_diff_at = NULL, system_identifier = NULL, timeline = NULL, wal_position = NULL WHERE sync_id = {id}; \
-             UPDATE {sync} SET generation = generation + 1, identity = '{{}}', plan = NULL, \
-             lease_until = NULL, lease_owner = NULL WHERE id = {id} AND epoch = {epoch}; COMMIT",
-            sync = shape.shared("sync"),
-            id = shape.sync,
-            epoch = taken.epoch,
-            tables = tables.join(" "),
-            log = shape.shared("row_history"),
-            progress = shape.shared("progress"),
-        );
-        client
-            .batch_execute(&sql)
-            .await
-            .map_err(|error| db_error(&error, &what))?;
-        Ok(count)
+        let forgotten = forget(client, &shape, taken.epoch, &what).await;
+        if forgotten.is_err() {
+            let _ = client.batch_execute("ROLLBACK").await;
+            lease::give_back(client, &shape, taken.epoch).await;
+        }
+        forgotten
     }
 
-    /// Forgets a moved-back source's position, or pauses and resumes a sync.
+    /// Pauses a sync, or lets it run on schedule again.
     ///
     /// # Errors
     /// The sync has never run.
@@ -444,11 +421,15 @@ impl StateAdmin {
             .map(|row| match row.get::<_, String>(1).as_str() {
                 "s" => "skipped".to_owned(),
                 "t" => "gone".to_owned(),
+                "n" => "attempted".to_owned(),
                 _ => "delivered".to_owned(),
             });
         Ok(Biography {
             key: key.to_string(),
-            acknowledged_run: state.first().map(|row| row.get(0)),
+            acknowledged_run: state
+                .first()
+                .filter(|row| row.get::<_, String>(1) != "n")
+                .map(|row| row.get(0)),
             mark,
             doubt_since_run: doubt.first().map(|row| row.get(0)),
             reject: reject.into_iter().next(),
@@ -468,6 +449,45 @@ impl StateAdmin {
                 .collect(),
         })
     }
+}
+
+fn never_run(sync: &str) -> Reason {
+    Reason::new(
+        Code::UnknownReference,
+        format!("sync {sync:?} has no state: it has not run, or was reset"),
+    )
+    .hint(format!("run it first: rowcast run {sync}"))
+}
+
+/// Everything of a sync but its name and its history, in one transaction that holds the lease.
+async fn forget(client: &Client, shape: &Shape, epoch: i64, what: &str) -> Result<i64, Reason> {
+    let run = async |sql: &str| {
+        client
+            .batch_execute(sql)
+            .await
+            .map_err(|error| db_error(&error, what))
+    };
+    let (sync, progress, id) = (shape.shared("sync"), shape.shared("progress"), shape.sync);
+    run("BEGIN").await?;
+    let held = format!("SELECT 1 FROM {sync} WHERE id = {id} AND epoch = {epoch} FOR UPDATE");
+    if query(client, &held, what).await?.is_empty() {
+        return Err(super::commit::lease_lost());
+    }
+    let rows = format!("SELECT rows FROM {progress} WHERE sync_id = {id}");
+    let rows = query(client, &rows, what).await?;
+    for kind in ["state", "doubt", "reject", "frozen", "intent", "sent"] {
+        run(&format!("DROP TABLE IF EXISTS {}", shape.table(kind))).await?;
+    }
+    run(&format!(
+        "DELETE FROM {log} WHERE sync_id = {id}; \
+         UPDATE {progress} SET rows = 0, model_digest = NULL, runs_since_check = 0, watermark = NULL, \
+         full_diff_at = NULL, system_identifier = NULL, timeline = NULL, wal_position = NULL WHERE sync_id = {id}; \
+         UPDATE {sync} SET generation = generation + 1, identity = '{{}}', plan = NULL, \
+         lease_until = NULL, lease_owner = NULL WHERE id = {id}; COMMIT",
+        log = shape.shared("row_history"),
+    ))
+    .await?;
+    Ok(rows.first().map_or(0, |row| row.get(0)))
 }
 
 async fn query(client: &Client, sql: &str, what: &str) -> Result<Vec<Row>, Reason> {

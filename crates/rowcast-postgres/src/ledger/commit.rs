@@ -4,10 +4,14 @@
 //! row FOR SHARE in its own transaction (semantics 13): a takeover waits for it, and a run that was
 //! taken over finds no row and writes nothing.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rowcast_core::ledger::{Intent, Step};
 use rowcast_core::{
-    Code, Effect, Kind, Lease, Mode, Operation, Reason, Settled, Verdict, json, killpoint,
+    Code, Effect, Key, Kind, Lease, Mode, Operation, Reason, Settled, Verdict, json, killpoint,
 };
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
@@ -34,48 +38,131 @@ pub(super) struct Writer<'a> {
 /// A statement with its parameters.
 type Params<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 
-/// Begins a transaction and proves that the lease still holds.
+/// The way every write of a run goes: one transaction that proves the lease first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fence<'a> {
+    pub client: &'a Client,
+    pub shape: &'a Shape,
+    pub lease: &'a Lease,
+    /// Whether a transaction is open on the connection: one that was abandoned half-way must never
+    /// be committed by the next.
+    pub open: &'a AtomicBool,
+}
+
+impl Fence<'_> {
+    /// Begins a transaction and proves that the lease still holds. Gives the transaction's id.
+    ///
+    /// # Errors
+    /// `LeaseLost` when the epoch or the generation moved; the transaction is rolled back.
+    pub(super) async fn begin(&self, durable: bool) -> Result<String, Reason> {
+        let failed = |error| db_error(&error, "acknowledging");
+        if self.open.load(Ordering::Acquire) {
+            self.roll_back().await;
+        }
+        self.open.store(true, Ordering::Release);
+        let begin = if durable {
+            "BEGIN"
+        } else {
+            "BEGIN; SET LOCAL synchronous_commit = off"
+        };
+        self.client.batch_execute(begin).await.map_err(failed)?;
+        let sql = format!(
+            "SELECT pg_current_xact_id()::text FROM {} WHERE id = $1 AND epoch = $2 AND generation = $3 FOR SHARE",
+            self.shape.shared("sync")
+        );
+        let generation = self.lease.generation as i32;
+        let rows = self
+            .client
+            .query_typed(
+                &sql,
+                &[
+                    (&self.shape.sync, Type::INT4),
+                    (&self.lease.epoch, Type::INT8),
+                    (&generation, Type::INT4),
+                ],
+            )
+            .await;
+        match rows {
+            Err(error) => {
+                self.roll_back().await;
+                Err(failed(error))
+            }
+            Ok(rows) => match rows.first() {
+                Some(row) => Ok(row.get(0)),
+                None => {
+                    self.roll_back().await;
+                    self.lease.lose();
+                    Err(lease_lost())
+                }
+            },
+        }
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// The database fails; whether the transaction took effect is then not known.
+    pub(super) async fn commit(&self) -> Result<(), Reason> {
+        self.client
+            .batch_execute("COMMIT")
+            .await
+            .map_err(|error| db_error(&error, "acknowledging"))?;
+        self.open.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Ends the transaction without effect.
+    pub(super) async fn roll_back(&self) {
+        if self.client.batch_execute("ROLLBACK").await.is_ok() {
+            self.open.store(false, Ordering::Release);
+        }
+    }
+
+    /// Everything in one durable transaction, or nothing.
+    ///
+    /// # Errors
+    /// The lease is lost, the work fails, the database fails.
+    pub(super) async fn all_or_nothing<T>(
+        &self,
+        work: impl Future<Output = Result<T, Reason>>,
+    ) -> Result<T, Reason> {
+        self.begin(true).await?;
+        match work.await {
+            Ok(done) => self.commit().await.map(|()| done),
+            Err(reason) => {
+                self.roll_back().await;
+                Err(reason)
+            }
+        }
+    }
+}
+
+/// Whether a transaction whose COMMIT was not answered took effect. `None`: it still runs.
 ///
 /// # Errors
-/// `LeaseLost` when the epoch or the generation moved; the transaction is rolled back.
-pub(super) async fn begin_fenced(
+/// The server can't be asked.
+pub(super) async fn took_effect(
     client: &Client,
-    shape: &Shape,
-    lease: &Lease,
-    durable: bool,
-) -> Result<(), Reason> {
-    let what = "acknowledging";
-    let begin = if durable {
-        "BEGIN"
-    } else {
-        "BEGIN; SET LOCAL synchronous_commit = off"
-    };
-    client
-        .batch_execute(begin)
-        .await
-        .map_err(|error| db_error(&error, what))?;
-    let sql = format!(
-        "SELECT 1 FROM {} WHERE id = $1 AND epoch = $2 AND generation = $3 FOR SHARE",
-        shape.shared("sync")
-    );
-    let generation = lease.generation as i32;
+    transaction: &str,
+) -> Result<Option<bool>, Reason> {
     let rows = client
         .query_typed(
-            &sql,
-            &[
-                (&shape.sync, Type::INT4),
-                (&lease.epoch, Type::INT8),
-                (&generation, Type::INT4),
-            ],
+            "SELECT pg_xact_status($1::text::xid8)",
+            &[(&transaction, Type::TEXT)],
         )
-        .await
-        .map_err(|error| db_error(&error, what))?;
-    if rows.is_empty() {
-        let _ = client.batch_execute("ROLLBACK").await;
-        lease.lose();
-        return Err(lease_lost());
+        .await;
+    match rows {
+        Ok(rows) => Ok(
+            match rows.first().and_then(|row| row.get::<_, Option<String>>(0)) {
+                Some(status) if status == "in progress" => None,
+                Some(status) => Some(status == "committed"),
+                None => Some(false),
+            },
+        ),
+        // A server that has never given out this id has not committed it either.
+        Err(error) if error.code() == Some(&SqlState::INVALID_PARAMETER_VALUE) => Ok(Some(false)),
+        Err(error) => Err(db_error(&error, "acknowledging")),
     }
-    Ok(())
 }
 
 /// Another run, a reset or a baseline took the sync over.
@@ -96,22 +183,32 @@ impl Writer<'_> {
             .map_err(|error| db_error(&error, "acknowledging"))
     }
 
-    /// Commits one step.
+    /// Commits one step. When the answer to COMMIT is lost, `unsure` names the transaction.
     ///
     /// # Errors
     /// The lease is lost (nothing was written), or the database fails.
-    pub(super) async fn commit(&self, lease: &Lease, step: &Step) -> Result<(), Reason> {
-        begin_fenced(self.client, self.shape, lease, !step.open.is_empty()).await?;
-        let written = self.write(lease, step).await;
-        if let Err(reason) = written {
-            let _ = self.client.batch_execute("ROLLBACK").await;
+    pub(super) async fn commit(
+        &self,
+        lease: &Lease,
+        step: &Step,
+        open: &AtomicBool,
+        unsure: &mut Option<String>,
+    ) -> Result<(), Reason> {
+        let fence = Fence {
+            client: self.client,
+            shape: self.shape,
+            lease,
+            open,
+        };
+        let transaction = fence.begin(!step.open.is_empty()).await?;
+        if let Err(reason) = self.write(lease, step).await {
+            fence.roll_back().await;
             return Err(reason);
         }
         killpoint::reach("ledger-step-written");
-        self.client
-            .batch_execute("COMMIT")
-            .await
-            .map_err(|error| db_error(&error, "acknowledging"))?;
+        *unsure = Some(transaction);
+        fence.commit().await?;
+        *unsure = None;
         killpoint::reach("ledger-step-committed");
         Ok(())
     }
@@ -203,10 +300,11 @@ impl Writer<'_> {
         }
         let (n, names) = (self.shape.keys.len(), self.shape.names(""));
         let sql = format!(
-            "WITH written AS (INSERT INTO {state} ({names}, h, mark, m, run) \
+            "WITH written AS (INSERT INTO {state} AS s ({names}, h, mark, m, run) \
              SELECT {keys}, u.h, u.mark::\"char\", u.m, ${run} FROM {unnest} AS u({names}, h, mark, m) \
              ON CONFLICT ({names}) DO UPDATE SET h = EXCLUDED.h, mark = EXCLUDED.mark, \
-             m = EXCLUDED.m, run = EXCLUDED.run RETURNING (xmax = 0) AS fresh) \
+             m = CASE WHEN EXCLUDED.mark = 's' THEN s.m ELSE EXCLUDED.m END, \
+             run = EXCLUDED.run RETURNING (xmax = 0) AS fresh) \
              SELECT count(*) FILTER (WHERE fresh) FROM written",
             state = self.shape.table("state"),
             keys = self.shape.names("u."),
@@ -312,12 +410,15 @@ impl Writer<'_> {
             &format!("${}::text[]", n + 1),
             &format!("${}::text[]", n + 2),
         ]);
+        // A key that was never acknowledged is marked so: its row is still an addition. Any other
+        // keeps the run of its last acknowledgement.
         // A doubtful delete keeps the identity that may still be there; anything else may have put
         // the record at the identity that was attempted.
         let state = format!(
-            "WITH written AS (INSERT INTO {state} AS s ({names}, h, m, run) \
-             SELECT {keys}, NULL, u.m, ${run} FROM {unnest} AS u({names}, op, m) \
-             ON CONFLICT ({names}) DO UPDATE SET h = NULL, mark = 'd', run = EXCLUDED.run, \
+            "WITH written AS (INSERT INTO {state} AS s ({names}, h, mark, m, run) \
+             SELECT {keys}, NULL, 'n', u.m, ${run} FROM {unnest} AS u({names}, op, m) \
+             ON CONFLICT ({names}) DO UPDATE SET h = NULL, \
+             mark = CASE s.mark WHEN 'n' THEN s.mark ELSE 'd' END, \
              m = coalesce(EXCLUDED.m, s.m) RETURNING (xmax = 0) AS fresh) \
              SELECT count(*) FILTER (WHERE fresh) FROM written",
             state = self.shape.table("state"),
@@ -363,7 +464,8 @@ impl Writer<'_> {
              FROM {unnest} AS u({names}, op, h, code, message) \
              ON CONFLICT ({names}) DO UPDATE SET op = EXCLUDED.op, code = EXCLUDED.code, \
              message = EXCLUDED.message, last_run = EXCLUDED.last_run, forced = false, \
-             attempts = CASE WHEN r.h IS NOT DISTINCT FROM EXCLUDED.h THEN r.attempts + 1 ELSE 1 END, \
+             attempts = CASE WHEN r.h IS NOT DISTINCT FROM EXCLUDED.h \
+             THEN r.attempts + (r.last_run <> EXCLUDED.last_run)::int ELSE 1 END, \
              first_run = CASE WHEN r.h IS NOT DISTINCT FROM EXCLUDED.h THEN r.first_run ELSE EXCLUDED.first_run END, \
              first_at = CASE WHEN r.h IS NOT DISTINCT FROM EXCLUDED.h THEN r.first_at ELSE EXCLUDED.first_at END, \
              h = EXCLUDED.h",
@@ -414,6 +516,19 @@ impl Writer<'_> {
             let mut params = put.keys.params();
             params.push((&put.sent, Type::TEXT_ARRAY));
             self.run(&sql, &params).await?;
+            // Delivered, but nobody remembers with which values: the old ones would be a lie.
+            let sql = format!(
+                "DELETE FROM {} AS s USING {} AS u({names}, sent, mark) \
+                 WHERE u.sent IS NULL AND u.mark = 'd' AND {}",
+                self.shape.table("sent"),
+                self.shape.unnest(&[
+                    &format!("${}::text[]", n + 1),
+                    &format!("${}::text[]", n + 2)
+                ]),
+                self.shape.equal("s", "u"),
+            );
+            params.push((&put.marks, Type::TEXT_ARRAY));
+            self.run(&sql, &params).await?;
         }
         if !drop.is_empty() {
             let sql = format!(
@@ -443,7 +558,7 @@ impl Writer<'_> {
         let n = self.shape.keys.len();
         let places: Vec<String> = (1..=n + 6).map(|i| format!("${i}")).collect();
         let sql = format!(
-            "INSERT INTO {} ({}, epoch, intent, run, ops, hs, ms) VALUES ({})",
+            "INSERT INTO {} ({}, epoch, intent, run, ops, hs, ms) VALUES ({}) ON CONFLICT DO NOTHING",
             self.shape.table("intent"),
             self.shape.names(""),
             places.join(", "),
@@ -529,6 +644,7 @@ fn logged(
 #[derive(Debug)]
 struct PutSet {
     keys: KeyArrays,
+    places: HashMap<Key, usize>,
     checksums: Vec<i64>,
     marks: Vec<&'static str>,
     matches: Vec<Option<String>>,
@@ -570,6 +686,7 @@ impl Effects {
         Self {
             put: PutSet {
                 keys: keys(),
+                places: HashMap::new(),
                 checksums: Vec::new(),
                 marks: Vec::new(),
                 matches: Vec::new(),
@@ -601,11 +718,22 @@ impl Effects {
             .map(super::matching::canonical);
         match effect {
             Effect::Put { checksum, skipped } => {
-                self.put.keys.push(&change.key);
-                self.put.checksums.push(checksum);
-                self.put.marks.push(if skipped { "s" } else { "d" });
-                self.put.matches.push(matches);
-                self.put.sent.push(change.sent.clone());
+                let mark = if skipped { "s" } else { "d" };
+                // A key that came twice, before it was found to be no key: the last one counts.
+                if let Some(&at) = self.put.places.get(&change.key) {
+                    self.put.checksums[at] = checksum;
+                    self.put.marks[at] = mark;
+                    self.put.matches[at] = matches;
+                    self.put.sent[at].clone_from(&change.sent);
+                } else {
+                    let place = self.put.checksums.len();
+                    self.put.places.insert(change.key.clone(), place);
+                    self.put.keys.push(&change.key);
+                    self.put.checksums.push(checksum);
+                    self.put.marks.push(mark);
+                    self.put.matches.push(matches);
+                    self.put.sent.push(change.sent.clone());
+                }
             }
             Effect::Drop => self.drop.push(&change.key),
             Effect::Bury => self.bury.push(&change.key),

@@ -16,8 +16,8 @@ use crate::sql::{ident, literal};
 pub(super) struct Window {
     /// SQL over `m`; `None` reads everything.
     pub condition: Option<String>,
-    /// The cursor column, whose values move the watermark.
-    pub column: Option<String>,
+    /// The cursor's value, SQL over `m`: the highest one that is read moves the watermark.
+    pub value: Option<String>,
     pub note: Option<String>,
 }
 
@@ -58,10 +58,24 @@ pub(super) fn window(
         )
         .hint("a cursor is a timestamp, a date or a number that only grows"));
     }
+    let name = format!("m.{}", ident(&cursor.column));
+    let is_time = matches!(column.base.as_str(), "timestamp" | "timestamptz" | "date");
+    let value = if is_time {
+        // A moment that has not come yet (a wrong clock, `infinity`) must not carry the watermark
+        // past the rows that change until then.
+        let now = format!("now()::{}", column.type_name);
+        format!("CASE WHEN {name} > {now} THEN {now} ELSE {name} END")
+    } else {
+        name.clone()
+    };
     let full = Window {
-        column: Some(cursor.column.clone()),
+        value: Some(value),
         ..Window::default()
     };
+    // Another text, another `where:`, another cursor: rows far behind the watermark may be new.
+    if facts.model_digest.as_deref() != Some(&model.digest) {
+        return Ok(full);
+    }
     let Some(watermark) = &facts.watermark else {
         return Ok(full);
     };
@@ -70,16 +84,16 @@ pub(super) fn window(
         .is_none_or(|age| age >= cursor.full_every.as_secs() as i64);
     if due {
         return Ok(Window {
-            note: Some("full diff: the last one is older than the cursor's `full`".into()),
+            note: facts
+                .full_age
+                .map(|_| "full diff: the last one is older than the cursor's `full`".into()),
             ..full
         });
     }
-    let name = format!("m.{}", ident(&cursor.column));
-    let overlap = match column.base.as_str() {
-        "timestamp" | "timestamptz" | "date" => {
-            format!(" - interval '{} milliseconds'", cursor.overlap.as_millis())
-        }
-        _ => String::new(),
+    let overlap = if is_time {
+        format!(" - interval '{} milliseconds'", cursor.overlap.as_millis())
+    } else {
+        String::new()
     };
     Ok(Window {
         condition: Some(format!(

@@ -60,7 +60,7 @@ pub(super) struct DiffSql<'a> {
     pub cursor: Option<&'a str>,
     /// Whether the cursor run also looks for removed rows (semantics 18).
     pub cursor_removals: bool,
-    /// The cursor column, whose value comes with every tuple.
+    /// The cursor's value, SQL over `m`, which comes with every tuple.
     pub cursor_column: Option<&'a str>,
 }
 
@@ -86,7 +86,7 @@ impl DiffSql<'_> {
             columns.push(format!("{} AS mt", matching::sql(columns_of_match)));
         }
         if let Some(cursor) = self.cursor_column {
-            columns.push(format!("m.{}::text AS cur", quote_ident(cursor)));
+            columns.push(format!("({cursor})::text AS cur"));
         }
         if with_data {
             for (i, column) in self.data.iter().enumerate() {
@@ -203,7 +203,7 @@ impl DiffSql<'_> {
         let changed = "n.h IS DISTINCT FROM s.h OR s.mark = 't'";
         let mut columns = vec![
             format!(
-                "(CASE WHEN n.p IS NULL THEN 'D' WHEN {} THEN 'N' WHEN s.k1 IS NULL THEN 'A' \
+                "(CASE WHEN n.p IS NULL THEN 'D' WHEN {} THEN 'N' WHEN s.k1 IS NULL OR s.mark = 'n' THEN 'A' \
                  WHEN {changed} THEN 'U' ELSE '=' END)::\"char\"",
                 null_key.join(" OR ")
             ),
@@ -239,14 +239,23 @@ impl DiffSql<'_> {
         if self.matching.is_some() {
             let key_texts: Vec<String> = (1..=n).map(|i| format!("n.k{i}::text")).collect();
             ctes.push(format!("n AS MATERIALIZED (\n{}\n)", self.model(true)));
+            // Who claims what is a question about all rows, however few this run looks at.
+            let everyone = if self.keys.is_empty() && self.frozen.is_empty() {
+                "n"
+            } else {
+                ctes.push(format!("e AS MATERIALIZED (\n{}\n)", self.claimants()));
+                "e"
+            };
             ctes.push(format!(
                 "claims AS (SELECT n.mt, count(*) AS number, min(t) AS first, max(t) AS last \
-                 FROM (SELECT n.mt, jsonb_build_array({})::text AS t FROM n WHERE n.mt IS NOT NULL) n GROUP BY n.mt)",
+                 FROM (SELECT n.mt, jsonb_build_array({})::text AS t FROM {everyone} n WHERE n.mt IS NOT NULL) n GROUP BY n.mt)",
                 key_texts.join(", ")
             ));
+            // Identities that a present row claims and, by its own state, holds already.
             ctes.push(format!(
-                "holders AS (SELECT m, count(*) AS number FROM {} WHERE m IS NOT NULL AND h IS NOT NULL GROUP BY m)",
-                self.shape.table("state")
+                "holders AS (SELECT n.mt AS m FROM {everyone} n JOIN {} t ON {} AND t.m = n.mt AND t.h IS NOT NULL GROUP BY n.mt)",
+                self.shape.table("state"),
+                self.shape.equal("n", "t"),
             ));
             joins.push_str("\nLEFT JOIN claims c ON c.mt = n.mt");
             joins.push_str("\nLEFT JOIN claims o ON o.mt = s.m AND s.m IS DISTINCT FROM n.mt");
@@ -258,8 +267,7 @@ impl DiffSql<'_> {
                 key_texts.join(", ")
             ));
             columns.push("o.mt IS NOT NULL".into());
-            columns
-                .push("coalesce(g.number, 0) > CASE WHEN s.h IS NOT NULL THEN 1 ELSE 0 END".into());
+            columns.push("g.m IS NOT NULL".into());
         }
         if self.keep_rows && !narrow {
             let equal = self.shape.equal("v", "s");
@@ -409,6 +417,32 @@ impl DiffSql<'_> {
             columns.join(", "),
             self.relation,
             equal.join(" AND ")
+        )
+    }
+
+    /// Keys and match values of all rows, whatever the run is narrowed to.
+    fn claimants(&self) -> String {
+        let mut columns: Vec<String> = Vec::new();
+        for (i, key) in self.shape.keys.iter().enumerate() {
+            let column = format!("m.{}", quote_ident(&key.name));
+            columns.push(format!(
+                "{} AS k{}",
+                key.form.join_form(&column, &key.facts),
+                i + 1
+            ));
+        }
+        columns.push(format!(
+            "{} AS mt",
+            matching::sql(self.matching.unwrap_or_default())
+        ));
+        let filter = self
+            .filter
+            .map(|filter| format!("\nWHERE (\n{filter}\n)"))
+            .unwrap_or_default();
+        format!(
+            "SELECT {} FROM {}{filter}",
+            columns.join(", "),
+            self.relation
         )
     }
 

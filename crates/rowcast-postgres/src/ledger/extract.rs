@@ -206,9 +206,13 @@ impl Extraction<'_> {
         let mut diff = self.diff(&model, &facts, &frozen);
         diff.cursor = window.condition.as_deref();
         diff.cursor_removals = self.config.sync.mode.deletes();
-        diff.cursor_column = window.column.as_deref();
+        diff.cursor_column = window.value.as_deref();
         diff.has_retries |= form == Form::Narrow;
-        let mut sink = Sink::new(self, &model, &diff, window.column.is_some());
+        let mut sink = Sink::new(self, &model, &diff, window.value.is_some());
+        // The watermark of the same model never moves back.
+        if window.value.is_some() && facts.model_digest.as_deref() == Some(&model.digest) {
+            sink.watermark.clone_from(&facts.watermark);
+        }
         self.allow_memory(client, facts.rows).await?;
         let query = match form {
             Form::Wide => diff.wide(),
@@ -229,7 +233,13 @@ impl Extraction<'_> {
             .await
             .map_err(|error| db_error(&error, &self.what()))?;
         let full = !diff.streams_unchanged();
-        let frozen_rows: i64 = duplicates.iter().map(|(_, rows)| rows).sum();
+        // Of the rows this run looks at.
+        let narrowed = &self.request.keys;
+        let frozen_rows: i64 = duplicates
+            .iter()
+            .filter(|(key, _)| narrowed.is_empty() || narrowed.contains(key))
+            .map(|(_, rows)| rows)
+            .sum();
         let streams = diff.streams_unchanged();
         let mut extracted = sink.finish(&facts, streams, frozen_in_state, frozen_rows as u64)?;
         extracted.obsolete = obsolete;
@@ -322,7 +332,7 @@ impl Extraction<'_> {
         }
         let keys = super::shape::KeyArrays::of(self.shape, frozen);
         let sql = format!(
-            "SELECT count(*) FROM {} s JOIN {} AS u({}) ON {}",
+            "SELECT count(*) FROM {} s JOIN {} AS u({}) ON {} WHERE s.mark <> 't'",
             self.shape.table("state"),
             self.shape.unnest(&[]),
             self.shape.names(""),

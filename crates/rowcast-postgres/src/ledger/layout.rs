@@ -18,18 +18,9 @@ pub(super) const LAYOUT: i32 = 1;
 ///
 /// # Errors
 /// The schema is missing and may not be made; a newer Rowcast wrote it.
-pub(super) async fn ensure(client: &Client, schema: &str) -> Result<(), Reason> {
-    if let Some(version) = version(client, schema).await? {
-        return if version > LAYOUT {
-            Err(Reason::new(
-                Code::StateLayoutNewer,
-                format!("state schema {} has layout {version}", quote_ident(schema)),
-            )
-            .detail(format!("this Rowcast knows layouts up to {LAYOUT}"))
-            .hint("run a newer Rowcast, or another `state_schema`"))
-        } else {
-            Ok(())
-        };
+pub(super) async fn ensure(client: &Client, schema: &str, source: &str) -> Result<(), Reason> {
+    if known(client, schema).await.map_err(not_writable)? {
+        return Ok(());
     }
     let existing = client
         .query_typed(
@@ -52,19 +43,65 @@ pub(super) async fn ensure(client: &Client, schema: &str) -> Result<(), Reason> 
     if let Err(error) = client.batch_execute(&sql).await {
         let reason = db_error(&error, "creating the state schema");
         let _ = client.batch_execute("ROLLBACK").await;
+        if reason.code != Code::PermissionMissing {
+            return Err(reason);
+        }
         let quoted = quote_ident(schema);
-        return Err(Reason::new(
-            if existing.is_empty() { Code::StateSchemaMissing } else { Code::StateNotWritable },
-            format!("can't make the state tables in schema {quoted}"),
-        )
-        .detail(reason.to_string())
-        .hint(if existing.is_empty() {
-            "let an administrator run the output of `rowcast setup-sql SOURCE --style managed`".into()
+        let role = client
+            .query_typed("SELECT quote_ident(current_user)", &[])
+            .await
+            .map_err(|error| db_error(&error, "asking for the name of the role"))?;
+        let role: String = role.first().map(|row| row.get(0)).unwrap_or_default();
+        return Err(if existing.is_empty() {
+            Reason::new(
+                Code::StateSchemaMissing,
+                format!("state schema {quoted} does not exist, and role {role} may not create it"),
+            )
+            .detail(reason.to_string())
+            .hint(format!(
+                "let an administrator run the output of `rowcast setup-sql {source} --style managed`"
+            ))
         } else {
-            format!("run as an administrator: GRANT USAGE, CREATE ON SCHEMA {quoted} TO CURRENT_ROLE_OF_THE_SOURCE;")
-        }));
+            Reason::new(
+                Code::StateNotWritable,
+                format!("role {role} can't make the state tables in schema {quoted}"),
+            )
+            .detail(reason.to_string())
+            .hint(format!(
+                "run as an administrator: GRANT USAGE, CREATE ON SCHEMA {quoted} TO {role};"
+            ))
+        });
     }
     Ok(())
+}
+
+/// A privilege that is missing on state tables is about state, not about the model.
+pub(super) fn not_writable(mut reason: Reason) -> Reason {
+    if reason.code == Code::PermissionMissing {
+        reason.code = Code::StateNotWritable;
+        reason.hint = Some(
+            "the state tables belong to another role: run as that role, give them to this one \
+             (REASSIGN OWNED), or name another `state_schema`"
+                .into(),
+        );
+    }
+    reason
+}
+
+/// Whether there is a layout that this build can read.
+///
+/// # Errors
+/// A newer Rowcast wrote it; the query fails.
+pub(super) async fn known(client: &Client, schema: &str) -> Result<bool, Reason> {
+    match version(client, schema).await? {
+        Some(version) if version > LAYOUT => Err(Reason::new(
+            Code::StateLayoutNewer,
+            format!("state schema {} has layout {version}", quote_ident(schema)),
+        )
+        .detail(format!("this Rowcast knows layouts up to {LAYOUT}"))
+        .hint("run a newer Rowcast, or another `state_schema`")),
+        version => Ok(version.is_some()),
+    }
 }
 
 /// The layout's version, or `None` where there is none (or no right to see it).
@@ -95,7 +132,7 @@ pub(super) async fn version(client: &Client, schema: &str) -> Result<Option<i32>
 fn definition(schema: &str) -> String {
     let s = quote_ident(schema);
     format!(
-        r#"
+        r"
 CREATE TABLE IF NOT EXISTS {s}.layout (version int NOT NULL);
 INSERT INTO {s}.layout SELECT {LAYOUT} WHERE NOT EXISTS (SELECT 1 FROM {s}.layout);
 CREATE TABLE IF NOT EXISTS {s}.sync (
@@ -159,7 +196,7 @@ CREATE OR REPLACE VIEW {s}.row_log AS
   SELECT l.at, l.run, s.name AS sync, l.key, l.change, l.operation, l.outcome, l.code, l.message,
     l.idempotency_key
   FROM {s}.row_history l JOIN {s}.sync s ON s.id = l.sync_id;
-"#
+"
     )
 }
 

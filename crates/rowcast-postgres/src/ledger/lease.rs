@@ -135,7 +135,7 @@ pub(super) async fn take(
 }
 
 fn process(owner: &str) -> &str {
-    owner.rsplitn(3, ':').nth(1).unwrap_or(owner)
+    owner.rsplit(':').nth(1).unwrap_or(owner)
 }
 
 async fn holder(
@@ -195,6 +195,17 @@ async fn release_dead(
         .await
         .map_err(|error| db_error(&error, what))?;
     Ok(())
+}
+
+/// Gives a lease back that no run made use of. When that fails, it runs out by itself.
+pub(super) async fn give_back(client: &Client, shape: &Shape, epoch: i64) {
+    let sql = format!(
+        "UPDATE {} SET lease_until = NULL, lease_owner = NULL WHERE id = $1 AND epoch = $2",
+        shape.shared("sync")
+    );
+    let _ = client
+        .query_typed(&sql, &[(&shape.sync, Type::INT4), (&epoch, Type::INT8)])
+        .await;
 }
 
 /// Extends the lease. `None` when another run took over; `Some(true)` when a cancel was asked for.

@@ -34,6 +34,8 @@ struct StateRow {
     key_bytes: usize,
     checksum: Option<i64>,
     tombstone: bool,
+    /// Attempted, never acknowledged.
+    attempted: bool,
     in_state: bool,
     reject: Option<Reject>,
     doubt: Option<(u8, Bytes)>,
@@ -142,7 +144,8 @@ async fn state_row(
         let key = shape.read_key(&mut cursor)?.ok_or(Malformed)?;
         let key_bytes = tuple.len() - cursor.0.len();
         let checksum = cursor.field()?.map(int8).transpose()?;
-        let tombstone = cursor.field()? == Some(b"t");
+        let mark = cursor.field()?;
+        let (tombstone, attempted) = (mark == Some(b"t"), mark == Some(b"n"));
         let in_state = cursor.field()? == Some(&[1]);
         let own = |field: Option<&[u8]>| field.map(|bytes| tuple.slice_ref(bytes));
         let attempts = own(cursor.field()?);
@@ -157,6 +160,7 @@ async fn state_row(
             key_bytes,
             checksum,
             tombstone,
+            attempted,
             in_state,
             reject: attempts.zip(first_run).map(|(attempts, first_run)| Reject {
                 attempts,
@@ -291,7 +295,10 @@ impl Extraction<'_> {
         }
         let frozen_rows: i64 = merged.duplicates.iter().map(|(_, rows)| rows).sum();
         let mut extracted = sink.finish(&facts, true, 0, frozen_rows as u64)?;
-        extracted.obsolete = merged.obsolete;
+        // A narrowed run did not look at the rows of all rejects.
+        if self.request.keys.is_empty() && self.request.limit.is_none() {
+            extracted.obsolete = merged.obsolete;
+        }
         extracted.checked = !merged.duplicates.is_empty() || !frozen.is_empty();
         extracted.duplicates = merged.duplicates;
         // Equal keys meet in a merge: every run proves uniqueness by itself.
@@ -371,7 +378,7 @@ impl Extraction<'_> {
 
 fn letter(source: &SourceRow, state: Option<&StateRow>) -> u8 {
     match state {
-        Some(row) if row.in_state => {
+        Some(row) if row.in_state && !row.attempted => {
             if row.checksum != source.checksum || row.checksum.is_none() || row.tombstone {
                 b'U'
             } else {

@@ -147,6 +147,11 @@ pub(super) async fn describe(client: &Client, config: &LedgerConfig) -> Result<M
     hasher.update(relation.as_bytes());
     hasher.update(spec.filter.as_deref().unwrap_or_default().as_bytes());
     hasher.update(primary_key.join("\n").as_bytes());
+    // A unique index that is dropped proves nothing any more.
+    hasher.update(&[u8::from(unique)]);
+    if let Some(cursor) = &spec.cursor {
+        hasher.update(cursor.column.as_bytes());
+    }
     let digest = hasher.finalize().to_hex()[..32].to_owned();
     let cursor = spec
         .cursor
@@ -154,7 +159,6 @@ pub(super) async fn describe(client: &Client, config: &LedgerConfig) -> Result<M
         .and_then(|cursor| columns.iter().find(|column| column.name == cursor.column))
         .map(|column| column.facts.clone());
     Ok(Model {
-        cursor,
         relation,
         table: table_oid,
         keys,
@@ -162,6 +166,7 @@ pub(super) async fn describe(client: &Client, config: &LedgerConfig) -> Result<M
         decoders,
         schema,
         matching,
+        cursor,
         unique,
         digest,
     })

@@ -23,7 +23,6 @@ pub(super) struct Registered {
     pub uuid: String,
     pub random: i64,
     pub backfill: i32,
-    pub generation: i32,
     pub paused: bool,
     pub plan: Option<HashPlan>,
     pub identity: BTreeMap<String, String>,
@@ -37,7 +36,6 @@ impl Registered {
             uuid: String::new(),
             random: 0,
             backfill: 0,
-            generation: 1,
             paused: false,
             plan: None,
             identity: BTreeMap::new(),
@@ -67,7 +65,7 @@ pub(super) async fn find(
 ) -> Result<Option<Registered>, Reason> {
     let what = format!("looking for sync {name:?}");
     let sql = format!(
-        "SELECT id, uuid, seed_random, backfill, generation, paused, plan::text, identity::text \
+        "SELECT id, uuid, seed_random, backfill, paused, plan::text, identity::text \
          FROM {} WHERE name = $1",
         qualified(schema, "sync")
     );
@@ -81,20 +79,42 @@ pub(super) async fn find(
     let damaged = |error: serde_json::Error| {
         Reason::defect(format!("the stored sync can't be read: {error}"))
     };
-    let plan: Option<String> = row.get(6);
+    let plan: Option<String> = row.get(5);
     Ok(Some(Registered {
         id: row.get(0),
         uuid: row.get(1),
         random: row.get(2),
         backfill: row.get(3),
-        generation: row.get(4),
-        paused: row.get(5),
+        paused: row.get(4),
         plan: plan
             .map(|text| serde_json::from_str(&text))
             .transpose()
             .map_err(damaged)?,
-        identity: serde_json::from_str(&row.get::<_, String>(7)).map_err(damaged)?,
+        identity: serde_json::from_str(&row.get::<_, String>(6)).map_err(damaged)?,
     }))
+}
+
+/// Finds a sync whose state can be looked at, under its name or its earlier one. Changes nothing.
+///
+/// # Errors
+/// The database fails.
+pub(super) async fn look(
+    client: &Client,
+    schema: &str,
+    spec: &SyncSpec,
+) -> Result<Option<Registered>, Reason> {
+    let mut found = find(client, schema, &spec.name).await?;
+    if let (None, Some(was)) = (&found, &spec.was) {
+        found = find(client, schema, was).await?;
+    }
+    // After a reset, or when the first run ended early, there is nothing to look at.
+    let Some(found) = found.filter(|found| !found.identity.is_empty()) else {
+        return Ok(None);
+    };
+    let probe = Shape::new(schema, found.id, Vec::new());
+    let what = format!("looking for sync {:?}", spec.name);
+    let made = has_tables(client, &probe, &what).await?;
+    Ok(made.then_some(found))
 }
 
 /// Finds or makes the sync and its tables, and proves its identity.
@@ -179,7 +199,7 @@ pub(super) fn prove(spec: &SyncSpec, known: &Registered, keys: &[KeyColumn]) -> 
     }
 }
 
-async fn make_tables(client: &Client, shape: &Shape, what: &str) -> Result<(), Reason> {
+async fn has_tables(client: &Client, shape: &Shape, what: &str) -> Result<bool, Reason> {
     let state = shape.table("state");
     let rows = client
         .query_typed(
@@ -188,7 +208,11 @@ async fn make_tables(client: &Client, shape: &Shape, what: &str) -> Result<(), R
         )
         .await
         .map_err(|error| db_error(&error, what))?;
-    if rows.first().is_some_and(|row| row.get(0)) {
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}
+
+async fn make_tables(client: &Client, shape: &Shape, what: &str) -> Result<(), Reason> {
+    if has_tables(client, shape, what).await? {
         return Ok(());
     }
     // Two first runs make the tables once: the second waits for the row and finds them.

@@ -10,7 +10,7 @@ use rowcast_core::{Key, Lease, Reason};
 use tokio_postgres::types::Type;
 
 use super::PgLedger;
-use super::commit::begin_fenced;
+use super::commit::Fence;
 use super::copy::Tuples;
 use super::decode::{Cursor, Malformed, int8};
 use super::model;
@@ -144,15 +144,20 @@ impl PgLedger {
         let mut params = keys.params();
         params.push((&before, Type::INT8_ARRAY));
         params.push((&after, Type::INT8_ARRAY));
-        begin_fenced(client, shape, lease, false).await?;
-        let rows = client
-            .query_typed(&sql, &params)
-            .await
-            .map_err(|error| db_error(&error, what))?;
-        client
-            .batch_execute("COMMIT")
-            .await
-            .map_err(|error| db_error(&error, what))?;
+        let fence = Fence {
+            client,
+            shape,
+            lease,
+            open: &session.open,
+        };
+        let rows = fence
+            .all_or_nothing(async {
+                client
+                    .query_typed(&sql, &params)
+                    .await
+                    .map_err(|error| db_error(&error, what))
+            })
+            .await?;
         Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0)) as u64)
     }
 }

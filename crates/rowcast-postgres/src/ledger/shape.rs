@@ -130,7 +130,7 @@ impl Shape {
                 (None, _) => complete = false,
                 (Some(bytes), KeyForm::Int) => parts.push(KeyPart::Int(int8(bytes)?)),
                 (Some(bytes), KeyForm::Numeric) => {
-                    parts.push(KeyPart::Decimal(text(bytes)?.into()))
+                    parts.push(KeyPart::Decimal(text(bytes)?.into()));
                 }
                 (Some(bytes), _) => parts.push(KeyPart::Text(text(bytes)?.into())),
             }

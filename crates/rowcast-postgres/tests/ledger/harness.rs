@@ -1,16 +1,21 @@
 //! A database with a table, a ledger over it, and runs whose outcomes the test decides.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rowcast_core::ledger::{DiffCounts, DiffRequest, Ledger, OpenRequest, Step};
+use rowcast_core::change::Conflict;
+use rowcast_core::ledger::{
+    DiffCounts, DiffRequest, Intent, IntentItem, Ledger, OpenRequest, Step,
+};
 use rowcast_core::sync::RetryPolicy;
 use rowcast_core::{
-    Change, Code, Key, Kind, Mode, Reason, RunReport, RunStatus, Selection, Settled, Verdict,
+    Change, Code, Key, Kind, Lease, Mode, Operation, Reason, RunReport, RunStatus, Selection,
+    Settled, Verdict,
 };
 use rowcast_postgres::connect::{ConnectConfig, Connector};
 use rowcast_postgres::ledger::{
-    LedgerConfig, LogLevel, ModelBody, ModelSpec, PgLedger, SpoolConfig, SyncSpec,
+    LedgerConfig, LogLevel, ModelBody, ModelSpec, PgLedger, SpoolConfig, StateAdmin, SyncSpec,
 };
 use rowcast_testkit::postgres::{Cluster, Database};
 
@@ -28,13 +33,27 @@ pub(crate) struct Ran {
     pub changes: Vec<Change>,
     pub notes: Vec<String>,
     pub held: Vec<&'static str>,
+    pub duplicates: Vec<Key>,
 }
 
 impl Ran {
-    /// `a1 u2 d3`: the changes in order, kind and key.
+    /// `d3 u2 a1`: the changes as they came, kind and key; in order of their keys within each of the
+    /// parts removed, known and new, where no order is promised.
     pub(crate) fn list(&self) -> String {
-        let words: Vec<String> = self.changes.iter().map(describe).collect();
-        words.join(" ")
+        let part = |change: &Change| match (change.kind, &change.retried) {
+            (Kind::Removed, _) => 0,
+            (Kind::Added, None) => 2,
+            _ => 1,
+        };
+        let words = self
+            .changes
+            .chunk_by(|a, b| part(a) == part(b))
+            .flat_map(|changes| {
+                let mut changes: Vec<&Change> = changes.iter().collect();
+                changes.sort_by(|a, b| a.key.cmp(&b.key));
+                changes
+            });
+        words.map(describe).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -133,6 +152,105 @@ impl World {
         self.client.query_one(sql, &[]).await.unwrap().get(0)
     }
 
+    /// Opens a run and settles what earlier ones left, with a lease of three seconds.
+    pub(crate) async fn open(&self, ledger: &PgLedger) -> Result<Arc<Lease>, Reason> {
+        let request = OpenRequest {
+            request_timeout: Duration::from_secs(1),
+            trigger: "test".into(),
+            ..OpenRequest::default()
+        };
+        let lease = ledger.open(&request).await?.lease;
+        ledger.recover(&lease, &[]).await?;
+        Ok(lease)
+    }
+
+    /// All changes that a run finds, which is then left as it is.
+    pub(crate) async fn changes(
+        &self,
+        ledger: &PgLedger,
+        lease: Option<&Lease>,
+        request: &DiffRequest,
+    ) -> Result<Ran, Reason> {
+        let mut set = ledger.changes(lease, request).await?;
+        Ok(Ran {
+            counts: set.counts,
+            changes: set.changes.next(usize::MAX).await?,
+            notes: set.notes,
+            held: set.held.iter().map(|held| held.guard.as_str()).collect(),
+            duplicates: set.duplicates,
+        })
+    }
+
+    /// What a run would do, without a lease.
+    pub(crate) async fn plan(&self) -> Result<Ran, Reason> {
+        let request = DiffRequest {
+            dry_run: true,
+            ..DiffRequest::default()
+        };
+        self.changes(&self.ledger(), None, &request).await
+    }
+
+    /// A step in which everything is delivered.
+    pub(crate) fn delivered(&self, changes: &[Change]) -> Step {
+        Step {
+            settled: changes
+                .iter()
+                .map(|change| self.settle(change, &|_| None))
+                .collect(),
+            ..Step::default()
+        }
+    }
+
+    /// Intents over changes, in batches of one.
+    pub(crate) fn intents(&self, lease: &Lease, changes: &[Change]) -> Vec<Intent> {
+        let item = |change: &Change| IntentItem {
+            key: change.key.clone(),
+            operation: match change.kind {
+                Kind::Removed => Operation::Delete,
+                _ => Operation::Upsert,
+            },
+            checksum: change.checksum,
+            match_values: None,
+        };
+        let numbered = changes.iter().zip(1..);
+        numbered
+            .map(|(change, id)| Intent {
+                id,
+                epoch: lease.epoch,
+                items: vec![item(change)],
+            })
+            .collect()
+    }
+
+    /// Ends a run without anything to report.
+    pub(crate) async fn finish(&self, ledger: &PgLedger, lease: &Lease, status: RunStatus) {
+        let mut report = RunReport::new("s".into(), lease.run, 0);
+        report.status = status;
+        ledger.finish(lease, &report).await.unwrap();
+    }
+
+    /// Makes it look as if the process that holds the lease had died.
+    pub(crate) async fn holder_dies(&self) {
+        self.sql(
+            "UPDATE _rowcast.sync SET lease_owner = regexp_replace(lease_owner, ':[0-9]+:[0-9]+$', ':4194305:1')",
+        )
+        .await;
+    }
+
+    /// State's own count against its rows (semantics 4).
+    pub(crate) async fn assert_counted(&self) {
+        let counted = self.number("SELECT count(*) FROM _rowcast.state_1").await;
+        let kept = self.number("SELECT rows FROM _rowcast.progress").await;
+        assert_eq!(counted, kept, "rows in state");
+    }
+
+    pub(crate) fn admin(&self) -> StateAdmin {
+        StateAdmin {
+            connector: connector(&self.database, "postgres"),
+            schema: "_rowcast".into(),
+        }
+    }
+
     /// A run in which everything is delivered as the mode asks.
     pub(crate) async fn run(&self) -> Ran {
         self.run_with(|_| None).await.unwrap()
@@ -177,6 +295,19 @@ impl World {
         let mut report = RunReport::new("s".into(), lease.run, 0);
         report.counts = set.counts;
         report.pending = set.counts.beyond_limit;
+        // As the engine does: a held run ends before its first request.
+        let overrides = &self.config.sync.overrides;
+        if set.held.iter().any(|held| !overrides.contains(&held.guard)) {
+            report.status = RunStatus::Held;
+            ledger.finish(&lease, &report).await?;
+            return Ok(Ran {
+                counts: set.counts,
+                changes: Vec::new(),
+                notes: set.notes,
+                held: set.held.iter().map(|held| held.guard.as_str()).collect(),
+                duplicates: set.duplicates,
+            });
+        }
         let mut changes = Vec::new();
         loop {
             let batch = set.changes.next(3).await?;
@@ -217,6 +348,7 @@ impl World {
             changes,
             notes: set.notes,
             held,
+            duplicates: set.duplicates,
         })
     }
 
@@ -237,18 +369,43 @@ impl World {
             Some(operation) => Verdict::Delivered(operation),
             None => Verdict::Skipped,
         });
+        let (verdict, keep_state) = match &change.conflict {
+            Some(Conflict::Claimed { .. }) => (
+                Verdict::Invalid(Reason::new(Code::IdentityClaimedTwice, "claimed twice")),
+                false,
+            ),
+            Some(Conflict::TakenOver { settled }) => (Verdict::Skipped, !settled),
+            _ => (verdict, false),
+        };
+        let columns = self.config.sync.match_columns.as_ref();
+        let row = change.row.as_ref();
         Settled {
             key: change.key.clone(),
             kind: change.kind,
             checksum: change.checksum,
-            verdict,
             retried: change.retried.is_some(),
-            match_values: None,
-            sent: None,
+            match_values: columns.zip(row).map(|(columns, row)| {
+                let value = |column: &String| {
+                    row.get(column)
+                        .cloned()
+                        .unwrap_or(rowcast_core::Value::Null)
+                };
+                columns.iter().map(value).collect()
+            }),
+            sent: (self.config.sync.keep_rows && matches!(verdict, Verdict::Delivered(_)))
+                .then(|| row.map(sent))
+                .flatten(),
+            verdict,
             idempotency_key: None,
-            keep_state: false,
+            keep_state,
         }
     }
+}
+
+fn sent(row: &rowcast_core::Row) -> String {
+    let names = row.schema.columns.iter().map(|column| column.name.clone());
+    let members = names.zip(row.values.iter().cloned()).collect();
+    rowcast_core::json::to_json(&rowcast_core::Value::Object(members))
 }
 
 /// Rejects one key, in the words of a destination.

@@ -1,4 +1,18 @@
 //! The ledger against a real server: what a run finds, what an acknowledgement moves.
 
+#![expect(clippy::unwrap_used, reason = "a test panics")]
+
 mod basics;
+mod chosen;
+mod cursor;
+mod duplicates;
+mod elsewhere;
+mod fencing;
+mod guards;
 mod harness;
+mod looking;
+mod matching;
+mod modes;
+mod outcomes;
+mod resend;
+mod schema;

@@ -1,0 +1,201 @@
+//! Baseline: the present rows are accepted as delivered, without sending anything.
+//!
+//! For a destination that was filled by other means. State takes over what is there now; it must
+//! never do so for a row whose identity is unclear.
+
+use std::time::Duration;
+
+use rowcast_core::guard::Guard;
+use rowcast_core::ledger::{DiffRequest, Lease, Ledger, OpenRequest, Step};
+use rowcast_core::{
+    Change, Code, Kind, Operation, Reason, RunReport, RunStatus, Settled, Value, Verdict,
+};
+
+use super::config::LogLevel;
+use super::{PgLedger, StateAdmin};
+use crate::connect::db_error;
+
+/// Rows accepted in one transaction.
+const CHUNK: usize = 10_000;
+/// No request is made, so the lease only has to outlive a lost process by a little.
+const LEASE: Duration = Duration::from_secs(20);
+
+impl PgLedger {
+    /// Accepts the present rows as delivered, without sending: every row of the model enters state,
+    /// every row that is gone leaves it, doubts and rejects are forgotten. When the sync writes to
+    /// another place than its state is about, the state is reset first. Gives the number of rows
+    /// that entered state anew or with another checksum.
+    ///
+    /// # Errors
+    /// The sync is running, the model can't be read, state can't be written.
+    pub async fn baseline(&self) -> Result<u64, Reason> {
+        // Everything is accepted, so no guard holds; everything is compared, so no cursor narrows;
+        // nothing was delivered, so no row is logged as such.
+        let mut config = self.config.clone();
+        config.model.cursor = None;
+        config.sync.log = LogLevel::Errors;
+        config.sync.overrides = Guard::ALL.to_vec();
+        Self::new(config).accept().await
+    }
+
+    async fn accept(&self) -> Result<u64, Reason> {
+        let request = OpenRequest {
+            trigger: "baseline".into(),
+            request_timeout: LEASE,
+            ..OpenRequest::default()
+        };
+        let opened = match self.open(&request).await {
+            Err(reason) if reason.code == Code::IdentityChanged => {
+                let admin = StateAdmin {
+                    connector: self.state_connector().clone(),
+                    schema: self.config.state_schema.clone(),
+                };
+                admin.reset(&self.config.sync.name).await?;
+                self.open(&request).await?
+            }
+            opened => opened?,
+        };
+        let lease = opened.lease;
+        let mut report = RunReport::new(self.config.sync.name.as_str().into(), lease.run, 0);
+        let accepted = self
+            .renewed(&lease, self.take_over(&lease, &mut report))
+            .await;
+        report.status = match &accepted {
+            Ok(_) => RunStatus::Succeeded,
+            Err(reason) => {
+                report.failure = Some(reason.clone());
+                RunStatus::Failed
+            }
+        };
+        let finished = self.finish(&lease, &report).await;
+        let accepted = accepted?;
+        finished?;
+        Ok(accepted)
+    }
+
+    async fn take_over(&self, lease: &Lease, report: &mut RunReport) -> Result<u64, Reason> {
+        self.recover(lease, &[]).await?;
+        let mut set = self.changes(Some(lease), &DiffRequest::default()).await?;
+        report.counts = set.counts;
+        report.notes.append(&mut set.notes);
+        let mut accepted = 0;
+        loop {
+            let changes = set.changes.next(CHUNK).await?;
+            if changes.is_empty() {
+                break;
+            }
+            let mut settled = Vec::with_capacity(changes.len());
+            for change in &changes {
+                match self.accepted(change)? {
+                    Some(one) => {
+                        accepted += u64::from(change.kind != Kind::Removed);
+                        report.skipped += 1;
+                        settled.push(one);
+                    }
+                    None => report.invalid += 1,
+                }
+            }
+            let step = Step {
+                settled,
+                ..Step::default()
+            };
+            self.commit(lease, step).await?;
+        }
+        self.forget_outcomes(lease).await?;
+        report.notes.push(format!(
+            "baseline: {accepted} rows were accepted as delivered; nothing was sent"
+        ));
+        Ok(accepted)
+    }
+
+    /// What accepting does to one row; `None` where two rows claim one identity.
+    fn accepted(&self, change: &Change) -> Result<Option<Settled>, Reason> {
+        let removed = change.kind == Kind::Removed;
+        if change.conflict.is_some() && !removed {
+            return Ok(None);
+        }
+        let mode = self.config.sync.mode;
+        let verdict = match change.kind {
+            // A mode that must not insert twice remembers the rows that are gone.
+            Kind::Removed if mode.keeps_tombstones() => Verdict::Skipped,
+            Kind::Removed => Verdict::Delivered(Operation::Delete),
+            _ => Verdict::Delivered(Operation::Upsert),
+        };
+        Ok(Some(Settled {
+            key: change.key.clone(),
+            // Accepting a removal is not a removal that a guard should count.
+            kind: if verdict == Verdict::Skipped {
+                Kind::Removed
+            } else {
+                Kind::Updated
+            },
+            checksum: change.checksum,
+            verdict,
+            retried: true,
+            match_values: if removed {
+                None
+            } else {
+                self.identity_of(change)?
+            },
+            sent: None,
+            idempotency_key: None,
+            keep_state: false,
+        }))
+    }
+
+    fn identity_of(&self, change: &Change) -> Result<Option<Vec<Value>>, Reason> {
+        let Some(columns) = &self.config.sync.match_columns else {
+            return Ok(None);
+        };
+        let mut values = Vec::with_capacity(columns.len());
+        for column in columns {
+            let value = change.row.as_ref().and_then(|row| row.get(column));
+            match value.ok_or_else(|| {
+                Reason::defect(format!(
+                    "match column {column:?} is not read from the model"
+                ))
+            })? {
+                Value::Null => return Ok(None),
+                value => values.push(value.clone()),
+            }
+        }
+        Ok(Some(values))
+    }
+
+    /// Doubts and rejects say nothing any more.
+    async fn forget_outcomes(&self, lease: &Lease) -> Result<(), Reason> {
+        let session = self.session.lock().await;
+        let session = session
+            .as_ref()
+            .ok_or_else(|| Reason::defect("no run is open"))?;
+        let sql = ["doubt", "reject"]
+            .map(|kind| format!("DELETE FROM {}", session.shape.table(kind)))
+            .join("; ");
+        session
+            .fence(lease)
+            .all_or_nothing(async {
+                session
+                    .connection
+                    .client
+                    .batch_execute(&sql)
+                    .await
+                    .map_err(|error| db_error(&error, "forgetting doubts and rejects"))
+            })
+            .await
+    }
+
+    /// Keeps the lease while the work goes on.
+    async fn renewed<T>(
+        &self,
+        lease: &Lease,
+        work: impl Future<Output = Result<T, Reason>>,
+    ) -> Result<T, Reason> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(LEASE) => self.renew(lease).await?,
+            }
+        }
+    }
+}
