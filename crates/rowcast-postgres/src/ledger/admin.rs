@@ -5,17 +5,15 @@
 
 use std::time::Duration;
 
-use rowcast_core::{Code, Reason, RunReport, json};
+use rowcast_core::{Code, Reason};
 use serde::Serialize;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::commit::reasons_json;
 use super::forms::{KeyForm, TypeFacts};
 use super::shape::{KeyArrays, KeyColumn, Shape};
 use super::{layout, lease, registry};
 use crate::connect::{Connection, Connector, db_error};
-use rowcast_core::guard::Guard;
 
 /// A reset takes its lease for so long.
 const RESET_TERM: Duration = Duration::from_secs(30);
@@ -597,104 +595,4 @@ async fn read_rejects(
             message: row.get(7),
         })
         .collect())
-}
-
-/// A text column can't hold a null byte, and others' words may.
-fn clean(text: &str) -> String {
-    text.replace('\0', "")
-}
-
-/// Writes a run's report into its history row, in the current transaction.
-pub(super) async fn write_report(
-    client: &Client,
-    shape: &Shape,
-    report: &RunReport,
-    overrides: &[Guard],
-) -> Result<(), Reason> {
-    let c = &report.counts;
-    let counts: Vec<i64> = [
-        c.read,
-        c.unchanged,
-        c.added,
-        c.updated,
-        c.removed,
-        c.retried,
-        c.retried_present,
-        c.invalid_keys,
-        report.delivered,
-        report.skipped,
-        report.invalid,
-        report.rejected,
-        report.held,
-        report.pending,
-        report.requests,
-        report.retries,
-        c.spool_bytes,
-    ]
-    .iter()
-    .map(|&count| i64::try_from(count).unwrap_or(i64::MAX))
-    .collect();
-    let failure = report
-        .failure
-        .as_ref()
-        .or(report.guards.first().map(|held| &held.reason));
-    let error: Vec<Option<String>> = vec![
-        failure.map(|reason| reason.code.to_string()),
-        failure.map(|reason| clean(&reason.message)),
-        failure.and_then(|reason| reason.detail.as_deref().map(clean)),
-        failure.and_then(|reason| reason.hint.as_deref().map(clean)),
-    ];
-    let guards: Vec<String> = report
-        .guards
-        .iter()
-        .map(|held| held.guard.as_str().to_owned())
-        .collect();
-    let mut phases = String::from("[");
-    for (i, (step, us)) in report.phases.iter().enumerate() {
-        if i > 0 {
-            phases.push(',');
-        }
-        phases.push_str("{\"step\":");
-        json::push_string(&mut phases, step);
-        phases.push_str(&format!(",\"duration_us\":{us}}}"));
-    }
-    phases.push(']');
-    let overrides: Vec<String> = overrides
-        .iter()
-        .map(|guard| guard.as_str().to_owned())
-        .collect();
-    let notes: Vec<String> = report.notes.iter().map(|note| clean(note)).collect();
-    let (status, reasons) = (report.status.as_str(), reasons_json(&report.reasons));
-    let digest = format!("{:032x}", c.digest);
-    let duration = report.duration_us as i64;
-    let sql = format!(
-        "UPDATE {} SET status = $2, finished_at = clock_timestamp(), duration_us = $3, \
-         read = $4[1], unchanged = $4[2], added = $4[3], updated = $4[4], removed = $4[5], retried = $4[6], \
-         retried_present = $4[7], invalid_keys = $4[8], delivered = $4[9], skipped = $4[10], invalid = $4[11], \
-         rejected = $4[12], held = $4[13], pending = $4[14], requests = $4[15], retries = $4[16], spool_bytes = $4[17], \
-         error_code = $5[1], error_message = $5[2], error_detail = $5[3], error_hint = $5[4], \
-         reasons = $6::text::jsonb, guards = to_jsonb($7::text[]), overrides = $8, notes = $9, phases = $10::text::jsonb, \
-         digest = $11 WHERE run = $1",
-        shape.shared("run_history")
-    );
-    client
-        .query_typed(
-            &sql,
-            &[
-                (&report.run, Type::INT8),
-                (&status, Type::TEXT),
-                (&duration, Type::INT8),
-                (&counts, Type::INT8_ARRAY),
-                (&error, Type::TEXT_ARRAY),
-                (&reasons, Type::TEXT),
-                (&guards, Type::TEXT_ARRAY),
-                (&overrides, Type::TEXT_ARRAY),
-                (&notes, Type::TEXT_ARRAY),
-                (&phases, Type::TEXT),
-                (&digest, Type::TEXT),
-            ],
-        )
-        .await
-        .map_err(|error| db_error(&error, "writing the run's report"))?;
-    Ok(())
 }

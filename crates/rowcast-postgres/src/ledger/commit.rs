@@ -4,26 +4,18 @@
 //! row FOR SHARE in its own transaction (semantics 13): a takeover waits for it, and a run that was
 //! taken over finds no row and writes nothing.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rowcast_core::ledger::{Intent, Step};
-use rowcast_core::{
-    Code, Effect, Key, Kind, Lease, Mode, Operation, Reason, Settled, Verdict, json, killpoint,
-};
+use rowcast_core::{Code, Lease, Mode, Reason, Settled, killpoint};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use super::effects::{DoubtSet, Effects, PutSet, RejectSet};
+use super::row_log::Logged;
 use super::shape::{KeyArrays, Shape};
 use crate::connect::db_error;
-
-/// Which settled changes reach the row log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Logged {
-    Errors,
-    All,
-}
 
 /// What the writer of one run needs.
 #[derive(Debug)]
@@ -36,7 +28,7 @@ pub(super) struct Writer<'a> {
 }
 
 /// A statement with its parameters.
-type Params<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
+pub(super) type Params<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 
 /// The way every write of a run goes: one transaction that proves the lease first.
 #[derive(Debug, Clone, Copy)]
@@ -176,7 +168,7 @@ pub(super) fn lease_lost() -> Reason {
 }
 
 impl Writer<'_> {
-    async fn run(&self, sql: &str, params: &Params<'_>) -> Result<Vec<Row>, Reason> {
+    pub(super) async fn run(&self, sql: &str, params: &Params<'_>) -> Result<Vec<Row>, Reason> {
         self.client
             .query_typed(sql, params)
             .await
@@ -573,224 +565,4 @@ impl Writer<'_> {
         self.run(&sql, &params).await?;
         Ok(())
     }
-
-    async fn log(&self, run: i64, settled: &[Settled]) -> Result<(), Reason> {
-        let mut columns: [Vec<Option<String>>; 7] = Default::default();
-        for change in settled {
-            let Some((outcome, operation, reason)) = logged(change, self.logged) else {
-                continue;
-            };
-            let cells = [
-                Some(change.key.canonical()),
-                Some(word(change.kind).to_owned()),
-                operation.map(|operation| operation.as_str().to_owned()),
-                Some(outcome.to_owned()),
-                reason.map(|reason| reason.code.to_string()),
-                reason.map(|reason| reason.to_string().replace('\0', "")),
-                change.idempotency_key.clone(),
-            ];
-            for (column, cell) in columns.iter_mut().zip(cells) {
-                column.push(cell);
-            }
-        }
-        if columns[0].is_empty() {
-            return Ok(());
-        }
-        let sql = format!(
-            "INSERT INTO {} (run, sync_id, key, change, operation, outcome, code, message, idempotency_key) \
-             SELECT $1, $2, u.* FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], \
-             $8::text[], $9::text[]) AS u",
-            self.shape.shared("row_history")
-        );
-        let mut params: Params<'_> = vec![(&run, Type::INT8), (&self.shape.sync, Type::INT4)];
-        for column in &columns {
-            params.push((column, Type::TEXT_ARRAY));
-        }
-        self.run(&sql, &params).await?;
-        Ok(())
-    }
-}
-
-/// The word of a kind of change, as logs and tables show it.
-pub(super) fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Added => "added",
-        Kind::Updated => "updated",
-        Kind::Removed => "removed",
-    }
-}
-
-fn logged(
-    change: &Settled,
-    level: Logged,
-) -> Option<(&'static str, Option<Operation>, Option<&Reason>)> {
-    match (&change.verdict, level) {
-        (
-            Verdict::Rejected {
-                operation, reason, ..
-            },
-            _,
-        ) => Some(("rejected", Some(*operation), Some(reason))),
-        (Verdict::Invalid(reason), _) => Some(("invalid", None, Some(reason))),
-        (Verdict::Unknown { operation, reason }, _) => {
-            Some(("unknown", Some(*operation), Some(reason)))
-        }
-        (Verdict::Delivered(operation), Logged::All) => Some(("delivered", Some(*operation), None)),
-        (Verdict::Skipped, Logged::All) => Some(("skipped", None, None)),
-        _ => None,
-    }
-}
-
-#[derive(Debug)]
-struct PutSet {
-    keys: KeyArrays,
-    places: HashMap<Key, usize>,
-    checksums: Vec<i64>,
-    marks: Vec<&'static str>,
-    matches: Vec<Option<String>>,
-    sent: Vec<Option<String>>,
-}
-
-#[derive(Debug)]
-struct DoubtSet {
-    keys: KeyArrays,
-    operations: Vec<String>,
-    matches: Vec<Option<String>>,
-}
-
-#[derive(Debug)]
-struct RejectSet {
-    keys: KeyArrays,
-    operations: Vec<String>,
-    checksums: Vec<Option<i64>>,
-    codes: Vec<String>,
-    messages: Vec<String>,
-}
-
-/// Settled changes sorted by what they do to state.
-#[derive(Debug)]
-struct Effects {
-    put: PutSet,
-    drop: KeyArrays,
-    bury: KeyArrays,
-    doubt: DoubtSet,
-    reject: RejectSet,
-    forget: KeyArrays,
-    /// Rows that left the model, and not identities that moved.
-    removed: i64,
-}
-
-impl Effects {
-    fn new(shape: &Shape) -> Self {
-        let keys = || KeyArrays::new(shape);
-        Self {
-            put: PutSet {
-                keys: keys(),
-                places: HashMap::new(),
-                checksums: Vec::new(),
-                marks: Vec::new(),
-                matches: Vec::new(),
-                sent: Vec::new(),
-            },
-            drop: keys(),
-            bury: keys(),
-            doubt: DoubtSet {
-                keys: keys(),
-                operations: Vec::new(),
-                matches: Vec::new(),
-            },
-            reject: RejectSet {
-                keys: keys(),
-                operations: Vec::new(),
-                checksums: Vec::new(),
-                codes: Vec::new(),
-                messages: Vec::new(),
-            },
-            forget: keys(),
-            removed: 0,
-        }
-    }
-
-    fn add(&mut self, change: &Settled, effect: Effect) {
-        let matches = change
-            .match_values
-            .as_deref()
-            .map(super::matching::canonical);
-        match effect {
-            Effect::Put { checksum, skipped } => {
-                let mark = if skipped { "s" } else { "d" };
-                // A key that came twice, before it was found to be no key: the last one counts.
-                if let Some(&at) = self.put.places.get(&change.key) {
-                    self.put.checksums[at] = checksum;
-                    self.put.marks[at] = mark;
-                    self.put.matches[at] = matches;
-                    self.put.sent[at].clone_from(&change.sent);
-                } else {
-                    let place = self.put.checksums.len();
-                    self.put.places.insert(change.key.clone(), place);
-                    self.put.keys.push(&change.key);
-                    self.put.checksums.push(checksum);
-                    self.put.marks.push(mark);
-                    self.put.matches.push(matches);
-                    self.put.sent.push(change.sent.clone());
-                }
-            }
-            Effect::Drop => self.drop.push(&change.key),
-            Effect::Bury => self.bury.push(&change.key),
-            Effect::Doubt(operation) => self.doubt(change, operation, matches),
-            Effect::Reject(operation) => self.reject(change, operation),
-            Effect::DoubtAndReject(operation) => {
-                self.doubt(change, operation, matches);
-                self.reject(change, operation);
-            }
-            Effect::Nothing => {}
-        }
-        if change.kind == Kind::Removed && matches!(effect, Effect::Drop | Effect::Bury) {
-            self.removed += 1;
-        }
-        let settled = matches!(effect, Effect::Put { .. } | Effect::Drop | Effect::Bury);
-        if settled && change.retried {
-            self.forget.push(&change.key);
-        }
-    }
-
-    fn doubt(&mut self, change: &Settled, operation: Operation, matches: Option<String>) {
-        self.doubt.keys.push(&change.key);
-        self.doubt.operations.push(operation.letter().to_string());
-        self.doubt.matches.push(if operation == Operation::Delete {
-            None
-        } else {
-            matches
-        });
-    }
-
-    fn reject(&mut self, change: &Settled, operation: Operation) {
-        let (code, message) = match &change.verdict {
-            Verdict::Rejected { reason, .. } => (reason.code.to_string(), reason.to_string()),
-            _ => (Code::DestinationRejected.to_string(), String::new()),
-        };
-        self.reject.keys.push(&change.key);
-        self.reject.operations.push(operation.letter().to_string());
-        self.reject.checksums.push(change.checksum);
-        self.reject.codes.push(code);
-        // A text column can't hold a null byte, and a service's words may.
-        self.reject.messages.push(message.replace('\0', ""));
-    }
-}
-
-/// A JSON text of grouped reasons for the run's row.
-pub(super) fn reasons_json(reasons: &std::collections::BTreeMap<(String, String), u64>) -> String {
-    let mut out = String::from("[");
-    for (i, ((code, message), count)) in reasons.iter().enumerate() {
-        if i > 0 {
-            out.push(',');
-        }
-        out.push_str("{\"code\":");
-        json::push_string(&mut out, code);
-        out.push_str(",\"message\":");
-        json::push_string(&mut out, &message.replace('\0', ""));
-        out.push_str(&format!(",\"count\":{count}}}"));
-    }
-    out.push(']');
-    out
 }

@@ -3,11 +3,8 @@
 //! The source's transaction ends before this returns: no snapshot is held while requests are sent
 //! (semantics 10). Nothing is written here.
 
-use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rowcast_core::ledger::{DiffCounts, DiffRequest};
 use rowcast_core::{Code, Key, Mode, Reason, killpoint};
 use tokio_postgres::Client;
@@ -15,14 +12,14 @@ use tokio_postgres::types::Type;
 
 use super::config::LedgerConfig;
 use super::copy::Tuples;
-use super::decode::{Cursor, Malformed};
 use super::diff::DiffSql;
 use super::form::Form;
 use super::model::{self, Model};
 use super::plan::HashPlan;
 use super::shape::Shape;
-use super::spool::{Part, Spool, SpoolReader};
-use super::tuple::{Head, Layout};
+use super::sink::Sink;
+use super::spool::SpoolReader;
+use super::tuple::Layout;
 use crate::connect::{Connection, db_error};
 
 /// More frozen keys than this are an error: the key is not a key.
@@ -30,7 +27,7 @@ pub(super) const FROZEN_MAX: usize = 10_000;
 /// Uniqueness that no index proves is checked again every so many runs.
 pub(super) const UNIQUENESS_RUNS: i32 = 20;
 /// Keys of rejects are remembered up to this many, to find those that no longer apply.
-const REJECTS_TRACKED: usize = 100_000;
+pub(super) const REJECTS_TRACKED: usize = 100_000;
 
 /// What state said in the run's snapshot.
 #[derive(Debug, Clone, Default)]
@@ -380,197 +377,6 @@ impl Extraction<'_> {
         }
         Ok(obsolete)
     }
-}
-
-/// Counts and spools the tuples of a change set, wherever they come from.
-pub(super) struct Sink<'a> {
-    layout: Layout,
-    spool: Spool,
-    max: u64,
-    limit: bool,
-    counts: DiffCounts,
-    spooled: [u64; 3],
-    changes: u64,
-    in_state: u64,
-    tombstones: u64,
-    unchanged: u64,
-    null_keys: u64,
-    pub rejects: HashSet<Key>,
-    digest: u128,
-    watermark: Option<String>,
-    what: &'a str,
-}
-
-impl<'a> Sink<'a> {
-    pub(super) fn new(
-        extraction: &Extraction<'a>,
-        model: &Model,
-        diff: &DiffSql<'_>,
-        has_cursor: bool,
-    ) -> Self {
-        let request = extraction.request;
-        let max = [request.limit, request.spool_records_max]
-            .into_iter()
-            .flatten()
-            .min();
-        Self {
-            layout: Layout {
-                shape: extraction.shape.clone(),
-                schema: Arc::clone(&model.schema),
-                decoders: model.decoders.clone(),
-                has_retries: diff.has_retries,
-                matching: model.matching.clone(),
-                keep_rows: diff.keep_rows,
-                has_cursor,
-            },
-            spool: Spool::new(extraction.config.spool.clone()),
-            max: max.unwrap_or(u64::MAX),
-            limit: request.limit.is_some(),
-            counts: DiffCounts::default(),
-            spooled: [0; 3],
-            changes: 0,
-            in_state: 0,
-            tombstones: 0,
-            unchanged: 0,
-            null_keys: 0,
-            rejects: HashSet::new(),
-            digest: 0,
-            watermark: None,
-            what: &extraction.config.model.name,
-        }
-    }
-
-    /// Takes one tuple.
-    ///
-    /// # Errors
-    /// The tuple can't be read, or the spool is full.
-    pub(super) fn take(&mut self, tuple: &Bytes) -> Result<(), Reason> {
-        let mut cursor = Cursor(tuple);
-        let head = self.layout.head(&mut cursor).map_err(|Malformed| {
-            Reason::new(
-                Code::StreamTruncated,
-                format!("the rows of model {:?} can't be read", self.what),
-            )
-            .hint("something between Rowcast and the server changed the answer; nothing was sent")
-        })?;
-        if head.cursor.is_some() {
-            self.watermark = super::cursor::later(self.watermark.take(), head.cursor.clone());
-        }
-        match head.letter {
-            b'N' => self.null_keys += 1,
-            b'=' => self.unchanged += 1,
-            b'D' if self.limit => self.in_state += u64::from(head.in_state),
-            _ => self.change(&head, tuple)?,
-        }
-        Ok(())
-    }
-
-    fn change(&mut self, head: &Head, tuple: &[u8]) -> Result<(), Reason> {
-        let part = match head.letter {
-            b'D' => Part::Removed,
-            b'A' if head.retried().is_none() => Part::New,
-            _ => Part::Known,
-        };
-        if head.retried().is_some() {
-            self.counts.retried += 1;
-            self.counts.retried_present += u64::from(part != Part::Removed);
-            if head.reject.is_some()
-                && let Some(key) = &head.key
-                && self.rejects.len() < REJECTS_TRACKED
-            {
-                self.rejects.insert(key.clone());
-            }
-        } else {
-            match part {
-                Part::Removed => self.counts.removed += 1,
-                Part::Known => self.counts.updated += 1,
-                Part::New => self.counts.added += 1,
-            }
-        }
-        self.in_state += u64::from(head.in_state);
-        self.tombstones += u64::from(head.tombstone);
-        self.changes += 1;
-        self.digest = self.digest.wrapping_add(digest(head));
-        if self.spooled[part as usize] < self.max {
-            self.spooled[part as usize] += 1;
-            self.spool.push(part, tuple)?;
-        }
-        Ok(())
-    }
-
-    /// The counts, by the laws of semantics 25.
-    ///
-    /// # Errors
-    /// The spool can't be read.
-    pub(super) fn finish(
-        self,
-        facts: &StateFacts,
-        streams_unchanged: bool,
-        frozen_in_state: i64,
-        frozen_rows: u64,
-    ) -> Result<Extracted, Reason> {
-        let mut counts = self.counts;
-        let rows = facts.rows.max(0) as u64;
-        counts.state_rows = rows - (facts.tombstones.max(0) as u64).min(rows);
-        counts.removed_24h = facts.removed_24h.max(0) as u64;
-        counts.invalid_keys = self.null_keys + frozen_rows;
-        counts.unchanged = if streams_unchanged {
-            self.unchanged
-        } else {
-            // Every row of state is unchanged, in the change set, buried or frozen.
-            let buried = (facts.tombstones.max(0) as u64).saturating_sub(self.tombstones);
-            rows.saturating_sub(buried + self.in_state + frozen_in_state.max(0) as u64)
-        };
-        counts.read = counts.unchanged
-            + counts.added
-            + counts.updated
-            + counts.retried_present
-            + counts.invalid_keys;
-        let spooled: u64 = self.spooled.iter().sum();
-        counts.beyond_limit = self.changes - spooled.min(self.max).min(self.changes);
-        counts.digest = self.digest;
-        counts.spool_bytes = self.spool.bytes();
-        let mut notes = Vec::new();
-        if self.null_keys > 0 {
-            notes.push(format!(
-                "{} rows have a null primary key and were left out",
-                self.null_keys
-            ));
-        }
-        if frozen_rows > 0 {
-            notes.push(format!(
-                "{frozen_rows} rows share their primary key with another row; these keys are frozen: neither sent nor removed"
-            ));
-        }
-        let reader = self.spool.into_reader(self.max)?;
-        Ok(Extracted {
-            counts,
-            layout: self.layout,
-            reader,
-            notes,
-            duplicates: Vec::new(),
-            checked: false,
-            obsolete: Vec::new(),
-            watermark: self.watermark,
-            full: true,
-            unique: false,
-            model_digest: String::new(),
-        })
-    }
-}
-
-/// One change's share of the order-independent digest of the change set (semantics 28).
-fn digest(head: &Head) -> u128 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&[head.letter]);
-    if let Some(key) = &head.key {
-        hasher.update(key.canonical().as_bytes());
-    }
-    hasher.update(&head.checksum.unwrap_or(0).to_le_bytes());
-    let bytes: [u8; 16] = hasher.finalize().as_bytes()[..16]
-        .try_into()
-        .unwrap_or_default();
-    u128::from_le_bytes(bytes)
 }
 
 /// Cancels the server's query when the read is abandoned.

@@ -12,9 +12,10 @@ use tokio_postgres::Client;
 
 use super::copy::Tuples;
 use super::decode::{Cursor, Malformed, int8};
-use super::extract::{Extracted, Extraction, Sink, state_facts};
+use super::extract::{Extracted, Extraction, state_facts};
 use super::model;
 use super::shape::Shape;
+use super::sink::Sink;
 use crate::connect::db_error;
 
 /// One row of the model's side.

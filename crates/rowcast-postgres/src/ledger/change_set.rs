@@ -1,0 +1,189 @@
+//! The change set of a run: plan settled, model and state compared, spool handed on.
+
+use std::sync::Arc;
+
+use rowcast_core::guard::Held;
+use rowcast_core::ledger::{ChangeReader, ChangeSet, DiffRequest, Lease};
+use rowcast_core::{BoxFuture, Change, Reason, killpoint};
+
+use super::extract::{Extracted, Extraction};
+use super::finish::AfterDiff;
+use super::open::source_identity;
+use super::registry::Registered;
+use super::row_log::Logged;
+use super::shape::Shape;
+use super::spool::SpoolReader;
+use super::tuple::Layout;
+use super::{LogLevel, PgLedger, layout, registry};
+
+/// Runs under this many changes log every operation by default (semantics 27).
+const LOG_ALL_BELOW: u64 = 10_000;
+
+impl PgLedger {
+    pub(super) async fn extract(
+        &self,
+        lease: Option<&Lease>,
+        request: &DiffRequest,
+    ) -> Result<ChangeSet, Reason> {
+        let (shape, registered, moved_back) = self.diff_inputs(lease).await?;
+        let source = self.config.source.connect().await?;
+        let mut held: Vec<Held> = moved_back.into_iter().collect();
+        let mut notes = Vec::new();
+        let plan = self
+            .settle_plan(
+                lease,
+                request,
+                &shape,
+                &registered,
+                &source,
+                &mut held,
+                &mut notes,
+            )
+            .await?;
+        let fence = lease.map(|lease| (lease.epoch, lease.generation as i32));
+        let extraction = Extraction {
+            config: &self.config,
+            shape: &shape,
+            plan: &plan,
+            request,
+            fence,
+            join_memory: self.join_memory,
+        };
+        let extracted = if self.config.state.is_some() && !shape.is_absent() {
+            let state = self.state_connector().connect().await?;
+            extraction.merge(&source.client, &state.client).await?
+        } else {
+            extraction.run(&source).await?
+        };
+        drop(source);
+        killpoint::reach("ledger-spooled");
+        self.remember(lease, request, &extracted).await;
+        notes.extend(extracted.notes);
+        Ok(ChangeSet {
+            counts: extracted.counts,
+            schema: Arc::clone(&extracted.layout.schema),
+            held,
+            notes,
+            duplicates: extracted
+                .duplicates
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect(),
+            changes: Box::new(Reader {
+                layout: extracted.layout,
+                spool: extracted.reader,
+            }),
+        })
+    }
+
+    /// Shape and registration: the session's with a lease, a look from outside without one.
+    pub(super) async fn diff_inputs(
+        &self,
+        lease: Option<&Lease>,
+    ) -> Result<(Shape, Registered, Option<Held>), Reason> {
+        if lease.is_some() {
+            let session = self.session.lock().await;
+            let session = session
+                .as_ref()
+                .ok_or_else(|| Reason::defect("no run is open"))?;
+            return Ok((
+                session.shape.clone(),
+                session.registered.clone(),
+                session.moved_back.clone(),
+            ));
+        }
+        let connection = self.state_connector().connect().await?;
+        let client = &connection.client;
+        let (schema, sync) = (&self.config.state_schema, &self.config.sync);
+        let (keys, source) = if self.config.state.is_some() {
+            let source = self.config.source.connect().await?;
+            (
+                self.describe_keys(&source).await?,
+                source_identity(&source).await,
+            )
+        } else {
+            (
+                self.describe_keys(&connection).await?,
+                source_identity(&connection).await,
+            )
+        };
+        let known = if layout::known(client, schema).await? {
+            registry::look(client, schema, sync).await?
+        } else {
+            None
+        };
+        match known {
+            Some(known) => {
+                let shape = Shape::new(schema, known.id, keys);
+                registry::prove(sync, &known, &shape.keys)?;
+                let moved_back = self.moved_back(&connection, &shape, &source).await?;
+                Ok((shape, known, moved_back))
+            }
+            None => Ok((Shape::absent(keys), Registered::unknown(), None)),
+        }
+    }
+
+    pub(super) async fn remember(
+        &self,
+        lease: Option<&Lease>,
+        request: &DiffRequest,
+        extracted: &Extracted,
+    ) {
+        if lease.is_none() || request.dry_run {
+            return;
+        }
+        let mut session = self.session.lock().await;
+        let Some(session) = session.as_mut() else {
+            return;
+        };
+        let counts = &extracted.counts;
+        let changes = counts.added + counts.updated + counts.removed + counts.retried;
+        session.logged = match self.config.sync.log {
+            LogLevel::All => Logged::All,
+            LogLevel::Default if changes < LOG_ALL_BELOW => Logged::All,
+            _ => Logged::Errors,
+        };
+        session.after = AfterDiff {
+            ran: true,
+            full: extracted.full,
+            bounded: !request.keys.is_empty() || request.limit.is_some(),
+            checked: extracted.checked,
+            unique: extracted.unique,
+            model_digest: Some(extracted.model_digest.clone()),
+            duplicates: extracted.duplicates.clone(),
+            obsolete: extracted.obsolete.clone(),
+            watermark: extracted.watermark.clone(),
+        };
+    }
+}
+
+/// The change set, read from the spool.
+struct Reader {
+    layout: Layout,
+    spool: SpoolReader,
+}
+
+impl ChangeReader for Reader {
+    fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Change>, Reason>> {
+        let mut changes = Vec::with_capacity(max.min(1024));
+        let read = loop {
+            if changes.len() == max {
+                break Ok(changes);
+            }
+            match self.spool.next() {
+                Ok(None) => break Ok(changes),
+                Ok(Some(tuple)) => match self.layout.change(tuple) {
+                    Ok(change) => changes.push(change),
+                    Err(reason) => break Err(reason),
+                },
+                Err(reason) => break Err(reason),
+            }
+        };
+        Box::pin(std::future::ready(read))
+    }
+
+    fn rewind(&mut self) -> BoxFuture<'_, Result<bool, Reason>> {
+        let rewound = self.spool.rewind().map(|()| true);
+        Box::pin(std::future::ready(rewound))
+    }
+}
