@@ -11,29 +11,16 @@ use rowcast_engine::{Limiter, preview, run};
 use rowcast_testkit::faulty::Act;
 use world::{Shape, World};
 
-/// A world whose table has `rows` rows named `a`.
-fn world(rows: i64, shape: Shape) -> World {
-    let world = World::new(shape);
-    world
-        .ledger
-        .edit(|table| (0..rows).for_each(|id| table.put(id, "a")));
-    world
-}
-
-fn is_mirrored(world: &World) -> bool {
-    world.memory.records() == world.table().mirror(&world.mapper)
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_first_run_delivers_everything_and_a_second_writes_and_sends_nothing() {
-    let world = world(2_500, Shape::default());
+    let world = World::filled(2_500, Shape::default());
     let report = world.run().await.unwrap();
     assert_eq!(
         (report.status, report.failure),
         (RunStatus::Succeeded, None)
     );
     assert_eq!((report.delivered, report.requests), (2_500, 25));
-    assert!(is_mirrored(&world));
+    assert!(world.is_mirrored());
     let commits = world.ledger.memory().commits;
     let report = world.run().await.unwrap();
     assert_eq!((report.status, report.requests), (RunStatus::Succeeded, 0));
@@ -42,7 +29,7 @@ async fn a_first_run_delivers_everything_and_a_second_writes_and_sends_nothing()
 
 #[tokio::test(start_paused = true)]
 async fn a_preview_and_a_dry_run_send_and_write_nothing() {
-    let world = world(250, Shape::default());
+    let world = World::filled(250, Shape::default());
     world.ledger.edit(|table| table.put(3, "invalid"));
     let preview = preview(&world.input()).await.unwrap();
     assert_eq!(preview.report.invalid, 1);
@@ -56,7 +43,7 @@ async fn a_preview_and_a_dry_run_send_and_write_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_preview_shows_requests_in_the_order_of_a_run() {
-    let world = world(30, Shape::default());
+    let world = World::filled(30, Shape::default());
     world.run().await.unwrap();
     world.ledger.edit(|table| {
         table.rows.remove(&1);
@@ -68,7 +55,7 @@ async fn a_preview_shows_requests_in_the_order_of_a_run() {
 
 #[tokio::test(start_paused = true)]
 async fn transient_faults_are_waited_out_and_retry_after_pauses_everything() {
-    let world = world(
+    let world = World::filled(
         4,
         Shape {
             batch: 1,
@@ -94,7 +81,7 @@ async fn transient_faults_are_waited_out_and_retry_after_pauses_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_keeps_failing_ends_the_run_and_loses_nothing() {
-    let world = world(
+    let world = World::filled(
         400,
         Shape {
             batch: 10,
@@ -118,7 +105,7 @@ async fn a_destination_that_keeps_failing_ends_the_run_and_loses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_run_keeps_its_progress_and_ends_within_ten_seconds() {
-    let world = world(
+    let world = World::filled(
         400,
         Shape {
             batch: 10,
@@ -143,12 +130,12 @@ async fn a_cancelled_run_keeps_its_progress_and_ends_within_ten_seconds() {
     assert_eq!(report.unknown as usize, memory.doubts.len());
     world.destination.play([]);
     world.run().await.unwrap();
-    assert!(is_mirrored(&world));
+    assert!(world.is_mirrored());
 }
 
 #[tokio::test(start_paused = true)]
 async fn budgets_leave_the_rest_to_the_next_run() {
-    let world = world(
+    let world = World::filled(
         300,
         Shape {
             batch: 10,
@@ -184,7 +171,7 @@ async fn budgets_leave_the_rest_to_the_next_run() {
 
 #[tokio::test(start_paused = true)]
 async fn the_rate_limit_holds_over_every_period() {
-    let world = world(
+    let world = World::filled(
         35,
         Shape {
             batch: 1,
@@ -209,19 +196,19 @@ async fn the_rate_limit_holds_over_every_period() {
 #[tokio::test(start_paused = true)]
 async fn a_connector_with_a_wrong_count_or_a_panic_fails_the_run_and_leaves_doubts() {
     for act in [Act::WrongCount, Act::Panic] {
-        let world = world(5, Shape::default());
+        let world = World::filled(5, Shape::default());
         world.destination.play([act]);
         let report = world.run().await.unwrap();
         assert_eq!(report.failure.unwrap().code, Code::Defect);
         assert_eq!(world.ledger.memory().doubts.len(), 5);
         world.run().await.unwrap();
-        assert!(is_mirrored(&world));
+        assert!(world.is_mirrored());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_larger_than_the_destination_takes_is_rejected_unsent() {
-    let world = world(3, Shape::default());
+    let world = World::filled(3, Shape::default());
     world
         .ledger
         .edit(|table| table.put(1, &"x".repeat(2 << 20)));
@@ -238,7 +225,7 @@ async fn a_record_larger_than_the_destination_takes_is_rejected_unsent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_run_of_the_same_sync_is_refused() {
-    let world = world(1, Shape::default());
+    let world = World::filled(1, Shape::default());
     world
         .ledger
         .open(&rowcast_core::ledger::OpenRequest::default())

@@ -15,22 +15,9 @@ use rowcast_engine::{Observer, preview};
 use rowcast_testkit::faulty::{Act, Commit};
 use world::{Shape, World};
 
-/// A world whose table has `rows` rows named `a`.
-fn world(rows: i64, shape: Shape) -> World {
-    let world = World::new(shape);
-    world
-        .ledger
-        .edit(|table| (0..rows).for_each(|id| table.put(id, "a")));
-    world
-}
-
-fn is_mirrored(world: &World) -> bool {
-    world.memory.records() == world.table().mirror(&world.mapper)
-}
-
 #[tokio::test(start_paused = true)]
 async fn rule_13_a_run_whose_lease_is_taken_over_stops_and_writes_nothing_more() {
-    let world = world(
+    let world = World::filled(
         500,
         Shape {
             batch: 10,
@@ -45,12 +32,12 @@ async fn rule_13_a_run_whose_lease_is_taken_over_stops_and_writes_nothing_more()
     assert!(world.ledger.memory().reports.is_empty());
     assert!(world.memory.requests() <= 20);
     world.run().await.unwrap();
-    assert!(is_mirrored(&world));
+    assert!(world.is_mirrored());
 }
 
 #[tokio::test(start_paused = true)]
 async fn rule_13_the_lease_is_renewed_while_a_slow_destination_works() {
-    let world = world(
+    let world = World::filled(
         40,
         Shape {
             batch: 1,
@@ -88,7 +75,7 @@ async fn rule_15_accepted_records_are_acknowledged_only_after_publication() {
         concurrency: 1,
         ..Shape::default()
     };
-    let world = world(25, shape);
+    let world = World::filled(25, shape);
     world.destination.play([Act::Pass, Act::Pass, Act::Fatal]);
     let report = world.run().await.unwrap();
     assert_eq!((report.status, report.pending), (RunStatus::Failed, 25));
@@ -99,12 +86,12 @@ async fn rule_15_accepted_records_are_acknowledged_only_after_publication() {
         (report.status, report.delivered),
         (RunStatus::Succeeded, 25)
     );
-    assert!(is_mirrored(&world) && world.ledger.memory().intents.is_empty());
+    assert!(world.is_mirrored() && world.ledger.memory().intents.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn rule_16_what_the_mode_skips_is_remembered_without_being_sent() {
-    let world = world(
+    let world = World::filled(
         3,
         Shape {
             mode: Mode::Insert,
@@ -127,7 +114,7 @@ async fn rule_16_what_the_mode_skips_is_remembered_without_being_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_20_a_guard_holds_the_run_before_the_first_request() {
-    let world = world(100, Shape::default());
+    let world = World::filled(100, Shape::default());
     world.run().await.unwrap();
     let requests = world.memory.requests();
     world
@@ -149,7 +136,7 @@ async fn rule_20_a_guard_holds_the_run_before_the_first_request() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_25_a_bad_row_harms_only_itself_and_is_tried_with_its_newest_value() {
-    let world = world(
+    let world = World::filled(
         1_000,
         Shape {
             batch: 1_000,
@@ -171,12 +158,12 @@ async fn rule_25_a_bad_row_harms_only_itself_and_is_tried_with_its_newest_value(
     }
     let report = world.run().await.unwrap();
     assert_eq!((report.delivered, report.counts.unchanged), (2, 998));
-    assert!(is_mirrored(&world));
+    assert!(world.is_mirrored());
 }
 
 #[tokio::test(start_paused = true)]
 async fn rule_25_a_reject_that_is_not_due_is_held_until_its_row_changes() {
-    let world = world(
+    let world = World::filled(
         2,
         Shape {
             batch: 1,
@@ -197,7 +184,7 @@ async fn rule_25_a_reject_that_is_not_due_is_held_until_its_row_changes() {
 #[tokio::test(start_paused = true)]
 async fn rule_26_one_bad_row_in_a_thousand_is_found_in_21_requests() {
     for bad in [0, 1, 499, 500, 998, 999] {
-        let world = world(
+        let world = World::filled(
             1_000,
             Shape {
                 batch: 1_000,
@@ -217,7 +204,7 @@ async fn rule_26_one_bad_row_in_a_thousand_is_found_in_21_requests() {
             Some(&Key::int(bad))
         );
     }
-    let world = world(
+    let world = World::filled(
         1_000,
         Shape {
             batch: 1_000,
@@ -234,7 +221,7 @@ async fn rule_26_one_bad_row_in_a_thousand_is_found_in_21_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_26_records_without_a_result_are_unknown_and_sent_again() {
-    let world = world(4, Shape::default());
+    let world = World::filled(4, Shape::default());
     world.destination.play([Act::Unheard(vec![2])]);
     let report = world.run().await.unwrap();
     assert_eq!((report.delivered, report.unknown), (3, 1));
@@ -254,7 +241,7 @@ async fn rule_27_every_settled_change_is_shown_to_the_observer_once() {
             self.0.lock().unwrap().extend_from_slice(settled);
         }
     }
-    let world = world(250, Shape::default());
+    let world = World::filled(250, Shape::default());
     world.destination.play([Act::Reject(vec![0])]);
     let log = Arc::new(Log::default());
     world.run_with(|input| input.observer = log.clone()).await;
@@ -267,7 +254,7 @@ async fn rule_27_every_settled_change_is_shown_to_the_observer_once() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_28_a_sealed_plan_is_refused_when_the_source_moved() {
-    let world = world(5, Shape::default());
+    let world = World::filled(5, Shape::default());
     let sealed = preview(&world.input()).await.unwrap().digest;
     world.ledger.edit(|table| table.put(9, "late"));
     let report = world

@@ -12,22 +12,9 @@ use rowcast_testkit::faulty::Act;
 use rowcast_testkit::memory::{MemoryDestination, MemoryLedger, MemorySync};
 use world::{Shape, World};
 
-/// A world whose table has `rows` rows named `a`.
-fn world(rows: i64, shape: Shape) -> World {
-    let world = World::new(shape);
-    world
-        .ledger
-        .edit(|table| (0..rows).for_each(|id| table.put(id, "a")));
-    world
-}
-
-fn is_mirrored(world: &World) -> bool {
-    world.memory.records() == world.table().mirror(&world.mapper)
-}
-
 #[tokio::test(start_paused = true)]
 async fn rule_8_a_row_that_reverts_after_a_lost_answer_is_corrected() {
-    let world = world(
+    let world = World::filled(
         3,
         Shape {
             attempts: 1,
@@ -42,19 +29,19 @@ async fn rule_8_a_row_that_reverts_after_a_lost_answer_is_corrected() {
         (report.delivered, report.pending, report.unknown),
         (0, 1, 1)
     );
-    assert!(!is_mirrored(&world) || world.table().rows[&1].1 == "b");
+    assert!(!world.is_mirrored() || world.table().rows[&1].1 == "b");
     // Back to the value that state acknowledged: a checksum alone would see no change.
     world.ledger.edit(|table| table.put(1, "a"));
     let report = world.run().await.unwrap();
     assert_eq!((report.counts.retried, report.delivered), (1, 1));
-    assert!(is_mirrored(&world));
+    assert!(world.is_mirrored());
     assert!(world.ledger.memory().doubts.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn rule_8_what_is_sent_again_after_a_crash_fits_the_intent_window() {
     for nth in [3, 4, 7, 12, 25, 40] {
-        let world = world(
+        let world = World::filled(
             4_000,
             Shape {
                 batch: 50,
@@ -74,13 +61,13 @@ async fn rule_8_what_is_sent_again_after_a_crash_fits_the_intent_window() {
             .count();
         assert!(again <= 1_000, "{again} records were sent again");
         assert!(world.ledger.memory().announced_peak <= 1_000);
-        assert!(is_mirrored(&world));
+        assert!(world.is_mirrored());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn rule_9_idempotency_keys_are_stable_over_retries_and_new_when_a_value_returns() {
-    let world = world(
+    let world = World::filled(
         1,
         Shape {
             attempts: 1,
@@ -110,7 +97,7 @@ async fn rule_9_idempotency_keys_are_stable_over_retries_and_new_when_a_value_re
 
 #[tokio::test(start_paused = true)]
 async fn rule_9_a_lost_insert_that_exists_by_now_is_delivered_and_a_foreign_one_rejected() {
-    let world = world(
+    let world = World::filled(
         2,
         Shape {
             mode: Mode::Insert,
@@ -137,7 +124,7 @@ async fn rule_10_every_change_is_known_before_the_first_request() {
             self.0.lock().unwrap().push(line);
         }
     }
-    let world = world(1_200, Shape::default());
+    let world = World::filled(1_200, Shape::default());
     let order = Arc::new(Order(Mutex::default(), world.memory.clone()));
     world.run_with(|input| input.observer = order.clone()).await;
     assert_eq!(*order.0.lock().unwrap(), ["1200 added, 0 requests"]);
@@ -145,7 +132,7 @@ async fn rule_10_every_change_is_known_before_the_first_request() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_11_deletes_come_first_and_an_identity_is_never_in_flight_twice() {
-    let world = world(
+    let world = World::filled(
         300,
         Shape {
             batch: 10,
@@ -165,7 +152,7 @@ async fn rule_11_deletes_come_first_and_an_identity_is_never_in_flight_twice() {
     let last_delete = log.iter().rposition(|w| w.operation == Operation::Delete);
     let first_upsert = log.iter().position(|w| w.operation == Operation::Upsert);
     assert!(last_delete < first_upsert);
-    assert!(is_mirrored(&world));
+    assert!(world.is_mirrored());
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,7 +195,7 @@ fn by_email() -> Shape {
 
 #[tokio::test(start_paused = true)]
 async fn rule_12_identities_that_are_swapped_move_and_moved_keys_delete_nothing() {
-    let world = world(3, by_email());
+    let world = World::filled(3, by_email());
     world.run().await.unwrap();
     world.memory.forget();
     world.ledger.edit(|table| {
@@ -218,7 +205,7 @@ async fn rule_12_identities_that_are_swapped_move_and_moved_keys_delete_nothing(
     });
     let report = world.run().await.unwrap();
     assert_eq!(report.delivered, 2);
-    assert!(is_mirrored(&world));
+    assert!(world.is_mirrored());
     let operations: Vec<_> = world
         .memory
         .log()
@@ -237,13 +224,13 @@ async fn rule_12_identities_that_are_swapped_move_and_moved_keys_delete_nothing(
     assert_eq!((report.delivered, report.skipped), (1, 1));
     assert!(world.memory.log().iter().all(|w| w.operation == Upsert));
     world.run().await.unwrap();
-    assert!(is_mirrored(&world));
+    assert!(world.is_mirrored());
     assert_eq!(world.run().await.unwrap().counts.removed, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn rule_12_rows_that_claim_one_identity_are_both_invalid() {
-    let world = world(3, by_email());
+    let world = World::filled(3, by_email());
     world.ledger.edit(|table| {
         let taken = table.rows[&0].0.clone();
         table.rows.get_mut(&1).unwrap().0 = taken;

@@ -91,6 +91,20 @@ impl World {
         }
     }
 
+    /// A world whose table has `rows` rows named `a`.
+    pub fn filled(rows: i64, shape: Shape) -> Self {
+        let world = Self::new(shape);
+        world
+            .ledger
+            .edit(|table| (0..rows).for_each(|id| table.put(id, "a")));
+        world
+    }
+
+    /// Whether the destination holds exactly the model's rows.
+    pub fn is_mirrored(&self) -> bool {
+        self.memory.records() == self.table().mirror(&self.mapper)
+    }
+
     pub fn input(&self) -> RunInput {
         let tracks_match = self.mapper.match_on_email;
         let plan = SyncPlan {
