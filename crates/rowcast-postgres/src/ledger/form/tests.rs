@@ -1,3 +1,5 @@
+//! The forms of columns in a checksum, asked of a real server: no change of a value is lost in one.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -8,11 +8,11 @@
 #[path = "ledger/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of the ledger")]
 mod harness;
-#[path = "types/keys.rs"]
+#[path = "column_types/keys.rs"]
 mod keys;
-#[path = "types/samples.rs"]
+#[path = "column_types/samples.rs"]
 mod samples;
-#[path = "types/traps.rs"]
+#[path = "column_types/traps.rs"]
 mod traps;
 
 use std::collections::BTreeSet;
