@@ -2,6 +2,8 @@
 //!
 //! Nothing of them may be forgotten: what the destination does not prove becomes a doubt.
 
+use std::collections::HashSet;
+
 use rowcast_core::destination::Committed;
 use rowcast_core::ledger::{Intent, IntentItem, Lease};
 use rowcast_core::settle::{Settled, Verdict};
@@ -10,7 +12,7 @@ use tokio_postgres::types::Type;
 
 use super::commit::Writer;
 use super::row_log::Logged;
-use super::shape::Shape;
+use super::shape::{KeyArrays, Shape};
 use super::{PgLedger, matching};
 use crate::connect::{Connection, db_error};
 
@@ -43,9 +45,11 @@ impl PgLedger {
             .fence(lease)
             .all_or_nothing(async {
                 for (intent, run) in &intents {
-                    writer
-                        .settle(*run, &settle_intent(intent, committed))
-                        .await?;
+                    let mut settled = settle_intent(intent, committed);
+                    let done = acknowledged(&writer, *run, &settled).await?;
+                    let mut positions = 0..;
+                    settled.retain(|_| positions.next().is_none_or(|at| !done.contains(&at)));
+                    writer.settle(*run, &settled).await?;
                 }
                 writer
                     .client
@@ -59,6 +63,49 @@ impl PgLedger {
         killpoint::reach("ledger-recovered");
         Ok(())
     }
+}
+
+/// Which of an intent's records state has already, by position: an intent lists all records of its
+/// window until the last of them is acknowledged, and a crash must not cast doubt on the others. A
+/// record that was written carries the run and its checksum; one that was deleted is not there any
+/// more, because a key leaves state only when its delete is acknowledged.
+///
+/// # Errors
+/// The database fails.
+async fn acknowledged(
+    writer: &Writer<'_>,
+    run: i32,
+    settled: &[Settled],
+) -> Result<HashSet<usize>, Reason> {
+    let shape = writer.shape;
+    let keys = KeyArrays::of(shape, settled.iter().map(|change| &change.key));
+    let checksums: Vec<Option<i64>> = settled.iter().map(|change| change.checksum).collect();
+    let deletes: Vec<bool> = settled
+        .iter()
+        .map(|change| change.kind == Kind::Removed)
+        .collect();
+    let n = shape.keys.len();
+    let unnest = shape.unnest(&[
+        &format!("${}::bigint[]", n + 1),
+        &format!("${}::boolean[]", n + 2),
+    ]);
+    let sql = format!(
+        "SELECT u.n FROM {unnest} WITH ORDINALITY AS u({names}, h, gone, n) \
+         LEFT JOIN {state} s ON {equal} WHERE CASE WHEN u.gone THEN s.k1 IS NULL \
+         ELSE s.run = ${run} AND s.h = u.h AND s.mark = 'd' END",
+        names = shape.names(""),
+        state = shape.table("state"),
+        equal = shape.equal("s", "u"),
+        run = n + 3,
+    );
+    let mut params = keys.params();
+    params.push((&checksums, Type::INT8_ARRAY));
+    params.push((&deletes, Type::BOOL_ARRAY));
+    params.push((&run, Type::INT4));
+    let rows = writer.client.query_typed(&sql, &params).await;
+    let rows = rows.map_err(|error| db_error(&error, "comparing intents with state"))?;
+    let positions = rows.iter().map(|row| row.get::<_, i64>(0) as usize - 1);
+    Ok(positions.collect())
 }
 
 /// The settled records of an earlier run's intent: acknowledged where the destination holds the

@@ -15,6 +15,7 @@ mod points;
 mod project;
 mod receiver;
 mod table;
+mod window;
 mod world;
 
 use std::sync::{Condvar, Mutex};

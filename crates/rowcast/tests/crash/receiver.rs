@@ -114,7 +114,8 @@ fn id(key: &Value) -> i64 {
     number(&key["id"])
 }
 
-fn number(value: &Value) -> i64 {
+/// A number, also one that is written as a string.
+pub(crate) fn number(value: &Value) -> i64 {
     let text = value.as_str().map(str::to_owned);
     text.unwrap_or_else(|| value.to_string())
         .parse()
