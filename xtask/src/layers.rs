@@ -18,6 +18,8 @@ struct Layer {
     proves: &'static str,
     members: Members,
     needs: Needs,
+    /// Variables that its tests read.
+    told: &'static [(&'static str, &'static str)],
     /// Whether it runs without being named.
     usual: bool,
 }
@@ -45,6 +47,7 @@ const LAYERS: &[Layer] = &[
         proves: "each rule by itself, inside the crate that keeps it",
         members: Members::Units,
         needs: Needs::Nothing,
+        told: &[],
         usual: true,
     },
     Layer {
@@ -58,6 +61,7 @@ const LAYERS: &[Layer] = &[
             ("rowcast-testkit", "*"),
         ]),
         needs: Needs::Nothing,
+        told: &[],
         usual: true,
     },
     Layer {
@@ -65,6 +69,7 @@ const LAYERS: &[Layer] = &[
         proves: "the model law: any history, any outcomes, any crash, and the destination is equal",
         members: Members::Files(&[("rowcast-engine", "*")]),
         needs: Needs::Nothing,
+        told: &[],
         usual: true,
     },
     Layer {
@@ -72,6 +77,7 @@ const LAYERS: &[Layer] = &[
         proves: "all SQL against a real server: connections, grants, types, diff, state",
         members: Members::Files(&[("rowcast-postgres", "*")]),
         needs: Needs::Nothing,
+        told: &[],
         usual: true,
     },
     Layer {
@@ -79,6 +85,7 @@ const LAYERS: &[Layer] = &[
         proves: "every connector keeps the contract of a destination",
         members: Members::Files(&[("rowcast-destinations", "*")]),
         needs: Needs::Nothing,
+        told: &[],
         usual: true,
     },
     Layer {
@@ -86,6 +93,7 @@ const LAYERS: &[Layer] = &[
         proves: "the program as people use it: commands, words, exit codes, examples",
         members: Members::Files(&[("rowcast", "*")]),
         needs: Needs::Nothing,
+        told: &[],
         usual: true,
     },
     Layer {
@@ -93,13 +101,23 @@ const LAYERS: &[Layer] = &[
         proves: "kill -9 between any two steps loses nothing and reorders nothing",
         members: Members::Files(&[("rowcast", "crash")]),
         needs: Needs::Nothing,
+        told: &[],
         usual: true,
     },
     Layer {
-        name: "scale",
-        proves: "10 million rows in bounded memory with a slow destination (builds for release)",
+        name: "scale-short",
+        proves: "10 million rows in bounded memory, with 30 s of sending (builds for release)",
         members: Members::Files(&[("rowcast", "scale")]),
         needs: Needs::Release,
+        told: &[("ROWCAST_SCALE_SECONDS", "30")],
+        usual: false,
+    },
+    Layer {
+        name: "scale",
+        proves: "the same with 5 minutes of sending: the figures of the documentation",
+        members: Members::Files(&[("rowcast", "scale")]),
+        needs: Needs::Release,
+        told: &[("ROWCAST_SCALE_SECONDS", "300")],
         usual: false,
     },
 ];
@@ -277,6 +295,7 @@ fn run_layer(layer: &Layer, targets: &[Target], servers: &Path) -> Result<Option
     let mut command = cargo_command(&arguments);
     // The tests use the very programs that were found here.
     command.env("PGBIN", servers);
+    command.envs(layer.told.iter().copied());
     if layer.needs == Needs::Release {
         cargo(&["build", "--release", "--package", "rowcast"])?;
         command.env(
