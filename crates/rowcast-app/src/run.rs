@@ -272,24 +272,6 @@ impl Limiters {
     }
 }
 
-/// Accepts the model's present rows as delivered: a run whose destination takes everything and is
-/// nowhere. Guards do not apply, because nothing is sent.
-pub(crate) async fn to_nowhere(project: &Project, name: &str, dry_run: bool) -> Answer<u64> {
-    let parts = wire::parts(project, name, &Guard::ALL).await?;
-    let nowhere = wire::nowhere(project, name)?;
-    let mut input = RunInput::new(parts.ledger, nowhere, parts.mapper, parts.plan);
-    input.match_fields = parts.match_fields;
-    input.plan.records_max = None;
-    input.plan.duration_max = None;
-    "baseline".clone_into(&mut input.options.open.trigger);
-    input.options.dry_run = dry_run;
-    let report = rowcast_engine::run(input).await?;
-    if let Some(failure) = report.failure {
-        return Err(failure.into());
-    }
-    Ok(report.counts.read)
-}
-
 /// A sealed plan that can't be used.
 pub(crate) fn stale(message: String) -> Reason {
     Reason::new(Code::PlanStale, message).hint("make a new one with `rowcast plan --out FILE`")

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use rowcast_config::Source;
-use rowcast_core::Reason;
+use rowcast_core::guard::Guard;
+use rowcast_core::ledger::DiffRequest;
+use rowcast_core::{Code, Ledger, Reason};
 use rowcast_postgres::ledger::{RunRow, StateAdmin};
 use serde::Serialize;
 
 use crate::view::{RejectView, RunSummary, SyncStatus};
-use crate::{Answer, Project, key, run, wire};
+use crate::{Answer, Project, key, wire};
 
 /// What a command did to a sync's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -221,24 +223,30 @@ pub async fn reset(project: &Project, sync: &str, confirmed: bool) -> Answer<Don
 }
 
 /// Accepts the model's present rows as delivered, without sending. Without `confirmed`, says how
-/// many that would be.
+/// many rows the model has.
 ///
 /// # Errors
 /// The model can't be read, or the sync is running.
 pub async fn baseline(project: &Project, sync: &str, confirmed: bool) -> Answer<Done> {
-    if confirmed {
-        // Rejected rows count as delivered, too; those that are not due would be held.
-        let admin = admin_of(project, sync)?;
-        if admin
-            .status()
-            .await?
-            .iter()
-            .any(|status| status.sync == sync)
-        {
-            admin.retry(sync, &[]).await?;
-        }
-    }
-    let rows = run::to_nowhere(project, sync, !confirmed).await?;
+    let ledger = wire::parts(project, sync, &Guard::ALL).await?.ledger;
+    let rows = if confirmed {
+        ledger.baseline().await?
+    } else {
+        let look = DiffRequest {
+            dry_run: true,
+            ..DiffRequest::default()
+        };
+        let changes = ledger.changes(None, &look).await.map_err(|reason| {
+            if reason.code == Code::IdentityChanged {
+                reason.hint(format!(
+                    "`rowcast baseline {sync} --yes` forgets the old place and accepts the present rows as already at the new one"
+                ))
+            } else {
+                reason
+            }
+        })?;
+        changes.counts.read
+    };
     Ok(Done {
         sync: sync.to_owned(),
         rows,

@@ -23,7 +23,7 @@ use rowcast_postgres::model_text::{ReadSettings, RowSecurity, guard_statements};
 
 mod place;
 
-pub(crate) use place::{destination, destination_alone, nowhere};
+pub(crate) use place::{destination, destination_alone};
 
 use crate::failure::Failure;
 use crate::{Answer, Project};

@@ -107,26 +107,6 @@ pub(crate) fn destination_alone(
     built.map_err(|problems| placed(problems, destination, None))
 }
 
-/// A destination that takes everything and is nowhere, for `baseline`.
-pub(crate) fn nowhere(project: &Project, name: &str) -> Answer<Arc<dyn Destination>> {
-    let sync = project.sync(name)?;
-    let mut config = destination_config(project, project.destination(&sync.destination)?);
-    config.settings = SettingValue::Null;
-    config.mode = sync.mode;
-    config.batch_records = None;
-    config.batch_bytes = None;
-    config.concurrency = None;
-    config.rate = None;
-    rowcast_destinations::build("null", config).map_err(|problems| {
-        Failure::of(
-            problems
-                .into_iter()
-                .map(|p| Problem::general(p.reason))
-                .collect(),
-        )
-    })
-}
-
 fn destination_config(
     project: &Project,
     destination: &rowcast_config::Destination,

@@ -23,9 +23,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
     context.output.answer(&done, |_| {
         if done.done {
             format!(
-                "{} of {} now count as delivered; nothing was sent.",
-                counted(done.rows, "row"),
-                done.sync
+                "The present rows of {} count as delivered, {} of them newly; nothing was sent.",
+                done.sync,
+                counted(done.rows, "row")
             )
         } else {
             format!(
