@@ -1,4 +1,4 @@
-//! The forms of columns in a checksum, asked of a real server: no change of a value is lost in one.
+//! Joins of state and model by key: which index a real server uses for each type of key.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
