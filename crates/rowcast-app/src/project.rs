@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rowcast_config::{LoadOptions, Problem, Secrets};
+use rowcast_config::{LoadOptions, Secrets};
 use rowcast_core::{Code, Reason};
 
 use crate::failure::{Failure, file_reason};
@@ -213,12 +213,21 @@ fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
     }
 }
 
-fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Failure {
-    Failure::of(vec![Problem::general(
-        Reason::new(
-            Code::UnknownReference,
-            format!("the project has no {kind} \"{name}\""),
-        )
-        .detail(format!("it has: {}", listed(known))),
-    )])
+/// A name that the project does not have, with those it has and the nearest of them.
+pub(crate) fn unknown<'a>(
+    kind: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a String> + Clone,
+) -> Failure {
+    let reason = Reason::new(
+        Code::UnknownReference,
+        format!("the project has no {kind} \"{name}\""),
+    )
+    .detail(format!("it has: {}", listed(known.clone())));
+    Failure::from(
+        match rowcast_config::suggest(name, known.map(String::as_str)) {
+            Some(near) => reason.hint(format!("did you mean `{near}`?")),
+            None => reason.hint("`rowcast validate` reads the whole project"),
+        },
+    )
 }

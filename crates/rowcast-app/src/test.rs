@@ -5,6 +5,7 @@ use rowcast_core::{Code, Object, Reason, Value};
 use serde::Serialize;
 
 use crate::map::{by_name, context, now_us, row};
+use crate::project::unknown;
 use crate::{Answer, Project, wire};
 
 /// How one test ended.
@@ -36,13 +37,7 @@ pub struct Difference {
 pub fn run(project: &Project, names: &[String]) -> Answer<Vec<TestResult>> {
     let tests = &project.config.tests;
     if let Some(name) = names.iter().find(|name| !tests.contains_key(*name)) {
-        let known: Vec<&str> = tests.keys().map(String::as_str).collect();
-        return Err(Reason::new(
-            Code::UnknownReference,
-            format!("the project has no test \"{name}\""),
-        )
-        .detail(format!("it has: {}", known.join(", ")))
-        .into());
+        return Err(unknown("test", name, tests.keys()));
     }
     if tests.is_empty() {
         return Err(

@@ -38,3 +38,4 @@ pub use project::{
 };
 pub use schedule::{AfterWhen, EVERY_MIN, Overlap, Schedule, Trigger};
 pub use shape::{Key, Kind, Shape};
+pub use walk::suggest;

@@ -416,7 +416,7 @@ fn is_address_range(text: &str) -> bool {
 }
 
 /// The nearest known word, when it is near enough to be a typing mistake.
-pub(crate) fn suggest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+pub fn suggest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     // Words far longer than any name of ours are no typing mistakes, and cost time to compare.
     const LONGEST: usize = 100;
     if word.len() > LONGEST {
