@@ -241,7 +241,9 @@ pub fn write(project: &Project, plans: &[PlanView], path: &Path) -> Answer<()> {
 /// # Errors
 /// The file can't be read or is no plan.
 pub fn read(path: &Path) -> Answer<Sealed> {
-    let text = std::fs::read_to_string(path).map_err(|e| file_reason("read", path, &e))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        file_reason("read", path, &error).hint("make a sealed plan with `rowcast plan --out FILE`")
+    })?;
     let sealed: Sealed = serde_json::from_str(&text).map_err(|error| {
         Reason::new(Code::Usage, format!("{} is not a sealed plan", shown(path)))
             .detail(error.to_string())

@@ -89,7 +89,11 @@ impl Template {
         }
         let mut parts = Vec::new();
         let mut columns: Vec<Name> = Vec::new();
-        for piece in pieces(text).map_err(|detail| invalid(text, detail))? {
+        let malformed = |detail: String| {
+            invalid(text, detail)
+                .hint("an expression stands between two pairs of braces: {{ email }}")
+        };
+        for piece in pieces(text).map_err(malformed)? {
             let part = match piece {
                 Piece::Text(text) => Part::Text(text.into()),
                 Piece::Expression(source) => expression::compile(source)?,
