@@ -14,7 +14,7 @@ use rowcast_core::{
     Code, Column, Descriptor, Destination, Mapper, Name, Reason, Schema, Secret, SyncPlan, Value,
 };
 use rowcast_postgres::connect::{
-    ConnectConfig, Connection, Connector, Password, RootCert, SslMode,
+    ConnectConfig, Connection, Connector, Password, RootCert, SslMode, for_role,
 };
 use rowcast_postgres::ledger::{
     CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, PgLedger, SpoolConfig, SyncSpec,
@@ -205,7 +205,9 @@ pub(crate) async fn described(
     source: &Source,
 ) -> Answer<(Vec<Name>, Schema)> {
     // The connection ends with this function, and the transaction with it.
-    let connection = connector(source)?.connect().await?;
+    let config = connect_config(source)?;
+    let role = config.user.clone();
+    let connection = Connector::new(config).connect().await?;
     let client = &connection.client;
     let mut keys: Vec<Name> = model
         .primary_key
@@ -225,19 +227,50 @@ pub(crate) async fn described(
         .map_err(|error| rowcast_postgres::connect::db_error(&error, "beginning to read"))?;
     let columns = rowcast_postgres::model_text::validate(client, &model_sql(model))
         .await
-        .map_err(|reason| of_model(reason, model))?
+        .map_err(|reason| of_model(for_role(reason, &role), model))?
         .into_iter()
         .map(|column| Column {
             name: column.name.into(),
             type_name: column.type_name.into(),
         })
         .collect();
-    Ok((keys, Schema { columns }))
+    let schema = Schema { columns };
+    match keys.iter().find(|key| schema.position(key).is_none()) {
+        Some(key) => Err(absent_key(model, key, &schema)),
+        None => Ok((keys, schema)),
+    }
+}
+
+/// A primary key column that the model does not return.
+fn absent_key(model: &rowcast_config::Model, key: &Name, schema: &Schema) -> Failure {
+    let names = || schema.columns.iter().map(|column| &*column.name);
+    let reason = Reason::new(
+        Code::KeyMissing,
+        format!(
+            "model {} has no column `{key}` for its primary key",
+            model.name
+        ),
+    )
+    .detail(format!(
+        "it has: {}",
+        names().collect::<Vec<_>>().join(", ")
+    ))
+    .hint(match rowcast_config::suggest(key, names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "add the column to the query, or name another in `primary_key`".to_owned(),
+    });
+    match model.position("primary_key") {
+        Some(location) => Failure::of(vec![Problem::at(reason, location)]),
+        None => reason.into(),
+    }
 }
 
 /// Says which model a problem with its SQL is about, and where it stands.
 fn of_model(mut reason: Reason, model: &rowcast_config::Model) -> Failure {
-    reason.message = format!("model {}: {}", model.name, reason.message);
+    reason.message = match reason.message.strip_prefix("the model ") {
+        Some(rest) => format!("model {} {rest}", model.name),
+        None => format!("model {}: {}", model.name, reason.message),
+    };
     let path = match &model.query {
         Query::Sql {
             file: Some(file), ..

@@ -27,7 +27,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub use config::{
     CONNECT_TIMEOUT, ChannelBinding, ConnectConfig, Password, RootCert, SslMode, UnknownSslMode,
 };
-pub use reason::{db_error, is_connection_lost};
+pub use reason::{db_error, for_role, is_connection_lost};
 pub use tls::{EXPIRY_WARNING_S, Negotiated, Transport, Verified};
 
 use reason::LoginFailure;

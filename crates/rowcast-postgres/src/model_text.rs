@@ -10,7 +10,7 @@ mod lexer;
 use std::time::Duration;
 
 use rowcast_core::{Code, Reason};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{ErrorPosition, SqlState};
 use tokio_postgres::types::{Oid, Type};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -154,7 +154,7 @@ pub enum TypeKind {
 /// `E0208` not one statement, `E0207` not a plain SELECT or it writes, `E0205` a privilege is
 /// missing, `E0209` row security, `E0206` anything else the server says about the text.
 pub async fn validate(client: &Client, text: &str) -> Result<Vec<ColumnType>, Reason> {
-    const WHAT: &str = "preparing the model";
+    let whole = text;
     let text = body(text);
     let first = lexer::first_word(text);
     if text.is_empty() {
@@ -170,9 +170,9 @@ pub async fn validate(client: &Client, text: &str) -> Result<Vec<ColumnType>, Re
     }
     // One statement, and readable by this role. EXPLAIN runs nothing.
     client
-        .query_typed(&format!("EXPLAIN (COSTS OFF)\n{text}"), &[])
+        .query_typed(&format!("{EXPLAIN}{text}"), &[])
         .await
-        .map_err(|error| model_error(&error, WHAT))?;
+        .map_err(|error| unreadable(&error, whole, text))?;
     let names = column_names(client, text).await?;
     let oids = column_oids(client, text, &names).await?;
     let modifiers = modifiers(client, text, &oids).await?;
@@ -252,6 +252,55 @@ pub fn model_error(error: &tokio_postgres::Error, what: &str) -> Reason {
     db_error(error, what)
 }
 
+/// What is sent before a model to have it planned.
+const EXPLAIN: &str = "EXPLAIN (COSTS OFF)\n";
+
+/// Why the server would not plan the text, which is a part of the whole that people wrote.
+fn unreadable(error: &tokio_postgres::Error, whole: &str, text: &str) -> Reason {
+    let mut reason = of_text(error);
+    if let Some(db) = error.as_db_error()
+        && let Some(ErrorPosition::Original(position)) = db.position()
+        && let Some(before) = (*position as usize).checked_sub(EXPLAIN.len() + 1)
+    {
+        let start = whole.find(text).unwrap_or(0);
+        let place = whole[..start].chars().count() + before;
+        let before: String = whole.chars().take(place).collect();
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        reason = reason.detail(format!(
+            "{}, at line {line}, column {column} of the query",
+            db.message()
+        ));
+    }
+    if reason.code == Code::ModelInvalid && reason.hint.is_none() {
+        reason =
+            reason.hint("mend the query; psql and `rowcast preview` show quickly whether it runs");
+    }
+    // The privilege to write is asked for before the server says that a subquery can't write.
+    if reason.code == Code::PermissionMissing && writes_in_with(text) {
+        return not_a_select("its WITH holds a statement that writes");
+    }
+    reason
+}
+
+/// Whether the text looks like a WITH that changes rows. Only chooses between two explanations.
+fn writes_in_with(text: &str) -> bool {
+    let words = mentions(text);
+    let has = |word: &str| {
+        words
+            .iter()
+            .any(|mention| mention.schema.is_none() && mention.name == word)
+    };
+    has("with") && ["insert", "update", "delete", "merge"].into_iter().any(has)
+}
+
+/// A server's error about a model's text, said of the model.
+fn of_text(error: &tokio_postgres::Error) -> Reason {
+    let mut reason = model_error(error, "");
+    "the model can't be read".clone_into(&mut reason.message);
+    reason
+}
+
 /// Valid alone but not as a subquery: SELECT INTO, a WITH that deletes.
 fn wrap_error(error: &tokio_postgres::Error) -> Reason {
     match error.as_db_error() {
@@ -260,7 +309,7 @@ fn wrap_error(error: &tokio_postgres::Error) -> Reason {
         {
             not_a_select(db.message())
         }
-        _ => model_error(error, "preparing the model as a subquery"),
+        _ => of_text(error),
     }
 }
 

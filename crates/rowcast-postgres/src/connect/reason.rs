@@ -151,9 +151,20 @@ fn classify(state: &SqlState, db: &DbError) -> (Code, Option<String>) {
     }
 }
 
+/// Stands for the role in a hint until somebody who knows it says so.
+const ROLE: &str = "the source's role";
+
+/// Names the role in a hint that asks for a GRANT.
+pub fn for_role(mut reason: Reason, role: &str) -> Reason {
+    if let Some(hint) = reason.hint.take() {
+        reason.hint = Some(hint.replace(ROLE, &quoted(role)));
+    }
+    reason
+}
+
 /// From `permission denied for table orders` to the grant that is missing.
 fn grant_hint(message: &str) -> String {
-    let fallback = "rowcast check prints the exact GRANT";
+    let fallback = "`rowcast check` prints every grant that is missing";
     let Some(rest) = message.strip_prefix("permission denied for ") else {
         return fallback.to_owned();
     };
@@ -172,7 +183,7 @@ fn grant_hint(message: &str) -> String {
         .find_map(|(kind, grant)| rest.strip_prefix(kind).map(|name| (grant, name)))
         .map_or_else(
             || fallback.to_owned(),
-            |(grant, name)| format!("GRANT {grant} {name} to the source's role; {fallback}"),
+            |(grant, name)| format!("GRANT {grant} {name} TO {ROLE}; {fallback}"),
         )
 }
 
@@ -310,6 +321,6 @@ mod tests {
         assert!(
             grant_hint("permission denied for schema app").starts_with("GRANT USAGE ON SCHEMA app")
         );
-        assert!(grant_hint("accès refusé").starts_with("rowcast check"));
+        assert!(grant_hint("accès refusé").starts_with("`rowcast check`"));
     }
 }
