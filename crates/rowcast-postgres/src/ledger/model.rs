@@ -172,6 +172,25 @@ pub(super) async fn describe(client: &Client, config: &LedgerConfig) -> Result<M
     })
 }
 
+/// A `where` that the server does not take.
+fn unusable_filter(error: &tokio_postgres::Error, spec: &ModelSpec) -> Reason {
+    let reason = db_error(error, "");
+    let detail = error
+        .as_db_error()
+        .map(|db| db.message().to_owned())
+        .or(reason.detail);
+    let unusable = Reason::new(
+        reason.code,
+        format!("the sync's `where` can't be used on model {:?}", spec.name),
+    )
+    .detail(detail.unwrap_or_default());
+    match (reason.code, reason.hint) {
+        (Code::ModelInvalid | Code::ModelNotOneStatement, _) | (_, None) => unusable
+            .hint("write one SQL condition over the model's columns, such as: plan is not null"),
+        (_, Some(hint)) => unusable.hint(hint),
+    }
+}
+
 fn match_columns<'a>(
     names: &[String],
     find: &dyn Fn(&str) -> Result<&'a DataColumn, Reason>,
@@ -215,19 +234,17 @@ async fn model_columns(
         (ModelBody::Table { .. }, oid) => table_columns(client, spec, oid.unwrap_or(0)).await?,
     };
     if let Some(filter) = &spec.filter {
-        // Through the extended protocol: one statement, whatever the predicate says.
-        client
-            .query_typed(
-                &format!("EXPLAIN (COSTS OFF) SELECT 1 FROM {relation}\nWHERE (\n{filter}\n)"),
-                &[],
-            )
-            .await
-            .map_err(|error| {
-                db_error(
-                    &error,
-                    &format!("preparing the sync's where: over model {:?}", spec.name),
+        // Through the extended protocol: one statement, whatever the predicate says. Alone it must
+        // not close a bracket that it did not open; in brackets it must be nothing but a condition.
+        for form in [format!("\n{filter}"), format!("(\n{filter}\n)")] {
+            client
+                .query_typed(
+                    &format!("EXPLAIN (COSTS OFF) SELECT 1 FROM {relation}\nWHERE {form}"),
+                    &[],
                 )
-            })?;
+                .await
+                .map_err(|error| unusable_filter(&error, spec))?;
+        }
     }
     let oids: Vec<u32> = columns.iter().map(|(_, oid)| *oid).collect();
     let rows = client
