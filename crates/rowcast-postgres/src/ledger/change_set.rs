@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rowcast_core::guard::Held;
 use rowcast_core::ledger::{ChangeReader, ChangeSet, DiffRequest, Lease};
-use rowcast_core::{BoxFuture, Change, Reason, killpoint};
+use rowcast_core::{BoxFuture, Change, Code, Key, Reason, killpoint};
 
 use super::extract::{Extracted, Extraction};
 use super::finish::AfterDiff;
@@ -58,6 +58,7 @@ impl PgLedger {
         drop(source);
         killpoint::reach("ledger-spooled");
         self.remember(lease, request, &extracted).await;
+        notes.extend(frozen_note(&extracted.duplicates));
         notes.extend(extracted.notes);
         Ok(ChangeSet {
             counts: extracted.counts,
@@ -186,4 +187,32 @@ impl ChangeReader for Reader {
         let rewound = self.spool.rewind().map(|()| true);
         Box::pin(std::future::ready(rewound))
     }
+}
+
+/// Frozen keys that a run's note names.
+const FROZEN_SHOWN: usize = 5;
+
+/// What a run says of keys that its model returned more than once (semantics 19).
+fn frozen_note(duplicates: &[(Key, i64)]) -> Option<String> {
+    if duplicates.is_empty() {
+        return None;
+    }
+    let rows: i64 = duplicates.iter().map(|(_, rows)| rows).sum();
+    let mut keys: Vec<&Key> = duplicates.iter().map(|(key, _)| key).collect();
+    keys.sort();
+    let shown: Vec<String> = keys
+        .iter()
+        .take(FROZEN_SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    let more = match keys.len().saturating_sub(FROZEN_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "{rows} rows share their primary key with another row, so they were neither sent nor removed; \
+         their keys: {}{more} ({})",
+        shown.join("; "),
+        Code::DuplicateKeys
+    ))
 }

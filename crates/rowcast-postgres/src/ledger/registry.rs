@@ -232,6 +232,11 @@ async fn make_tables(client: &Client, shape: &Shape, what: &str) -> Result<(), R
     Ok(())
 }
 
+/// An identity's value for people: how keys are compared inside is not their business.
+fn plain(text: &str) -> String {
+    text.replace(" COLLATE \"C\"", "")
+}
+
 fn changed(
     name: &str,
     before: &BTreeMap<String, String>,
@@ -247,19 +252,19 @@ fn changed(
             let none = || "none".to_owned();
             differences.push(format!(
                 "{key} was {}, is {}",
-                then.cloned().unwrap_or_else(none),
-                now.cloned().unwrap_or_else(none)
+                then.map_or_else(none, |text| plain(text)),
+                now.map_or_else(none, |text| plain(text))
             ));
         }
     }
     Reason::new(
         Code::IdentityChanged,
-        format!("sync {name:?} no longer writes to the place its state is about"),
+        format!("the state of sync {name:?} is about something else"),
     )
     .detail(differences.join("; "))
     .hint(format!(
-        "`rowcast reset {name}` forgets what was sent and sends every row to the new place; \
-             `rowcast baseline {name}` accepts the present rows as already there; \
+        "`rowcast reset {name}` forgets what was sent, and the next run sends every row; \
+             `rowcast baseline {name}` accepts the present rows as sent; \
              or undo the change"
     ))
 }

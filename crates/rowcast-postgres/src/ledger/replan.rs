@@ -90,14 +90,16 @@ impl PgLedger {
             PlanChange::Rehash(old) => {
                 if let Err(reason) = self.try_plan(source, &old).await {
                     if !overridden(Guard::Rehash) {
-                        held.push(Guard::Rehash.hold(
+                        let mut rehash = Guard::Rehash.hold(
                             "the checksums of what was sent can't be computed any more".into(),
-                            format!(
-                                "{reason}; choose: --override rehash sends every row again, \
-                                 `rowcast baseline {}` accepts the present rows as sent",
-                                sync.name
-                            ),
+                            format!("so it can't be told which rows changed: {reason}"),
+                        );
+                        rehash.reason = rehash.reason.hint(format!(
+                            "run again with `--override rehash` to send every row again, or \
+                             `rowcast baseline {}` to accept the present rows as sent",
+                            sync.name
                         ));
+                        held.push(rehash);
                         return Ok(current);
                     }
                 } else if lease.is_none() || request.dry_run || !may {

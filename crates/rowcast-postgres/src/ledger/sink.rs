@@ -169,11 +169,6 @@ impl<'a> Sink<'a> {
                 self.null_keys
             ));
         }
-        if frozen_rows > 0 {
-            notes.push(format!(
-                "{frozen_rows} rows share their primary key with another row; these keys are frozen: neither sent nor removed"
-            ));
-        }
         let reader = self.spool.into_reader(self.max)?;
         Ok(Extracted {
             counts,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rowcast_app::plan::PlanRequest;
 use rowcast_app::run::{RunRequest, Watch};
 use rowcast_app::view::RunView;
@@ -46,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long)]
     fail_on_rejected: bool,
     /// Goes on although this guard would hold the run; recorded with it
-    #[arg(long = "override", value_name = "GUARD", value_parser = guard)]
+    #[arg(long = "override", value_name = "GUARD", value_parser = guards())]
     overrides: Vec<Guard>,
     /// Sends exactly a sealed plan, or refuses because the source moved
     #[arg(long, value_name = "FILE", conflicts_with_all = ["full", "keys", "limit", "dry_run"])]
@@ -56,11 +57,10 @@ pub(crate) struct Args {
     jobs: u16,
 }
 
-fn guard(word: &str) -> Result<Guard, String> {
-    Guard::parse(word).ok_or_else(|| {
-        let all: Vec<&str> = Guard::ALL.iter().map(|guard| guard.as_str()).collect();
-        format!("the guards are {}", all.join(", "))
-    })
+/// The guards by their names, which clap lists and corrects.
+fn guards() -> impl TypedValueParser<Value = Guard> {
+    PossibleValuesParser::new(Guard::ALL.map(Guard::as_str))
+        .try_map(|word| Guard::parse(&word).ok_or_else(|| format!("{word} is no guard")))
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
@@ -130,7 +130,7 @@ fn of_run(view: &RunView, fail_on_rejected: bool) -> Exit {
             None => Exit::Failed,
         },
         RunStatus::Succeeded | RunStatus::Partial => {
-            if fail_on_rejected && view.rejected + view.invalid > 0 {
+            if fail_on_rejected && view.rejected + view.invalid + view.invalid_keys > 0 {
                 Exit::Rejected
             } else {
                 Exit::Succeeded
