@@ -83,6 +83,11 @@ impl Shop {
         shop
     }
 
+    /// The role that the project connects as.
+    pub(crate) fn role(&self) -> &str {
+        &self.role
+    }
+
     /// The source's file, with more lines.
     pub(crate) fn source(&self, more: &str) -> String {
         format!(

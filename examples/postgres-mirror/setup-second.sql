@@ -1,0 +1,1 @@
+CREATE TABLE products (sku text PRIMARY KEY, name text, price numeric);
