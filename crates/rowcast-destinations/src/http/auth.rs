@@ -7,6 +7,7 @@ use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use rowcast_core::{Secret, SettingValue};
 use sha2::Sha256;
 
+use super::config::SECRET_PART_MIN;
 use crate::settings::Problems;
 
 /// The kinds of credentials.
@@ -54,6 +55,10 @@ impl Auth {
                 }
                 let pair = BASE64.encode(format!("{}:{}", user.reveal(), password.reveal()));
                 secrets.push(Secret::new(pair.clone()));
+                // Some services take their key as the user, and no password.
+                if user.reveal().len() >= SECRET_PART_MIN {
+                    secrets.push(user.clone());
+                }
                 header(AUTHORIZATION, &format!("Basic {pair}"), &path, problems)
             }
             "bearer" => {

@@ -14,6 +14,10 @@ use super::descriptor::METHODS;
 use super::line::{self, Line};
 use crate::settings::Problems;
 
+/// Parts of secrets shorter than this are left in what services say: `v1` or `api` tell nothing, and
+/// masking them would make words unreadable. Tokens are longer.
+pub(super) const SECRET_PART_MIN: usize = 8;
+
 /// Headers that belong to the connection or to the engine.
 const RESERVED: &[&str] = &[
     "connection",
@@ -93,6 +97,22 @@ impl Settings {
             secrets.push(Secret::new(root.path().to_owned()));
             let plain = percent_encoding::percent_decode_str(root.path()).decode_utf8_lossy();
             secrets.push(Secret::new(plain.into_owned()));
+        }
+        if secret_url {
+            // So may be one part of it: the token of a webhook is a segment or a parameter.
+            let segments = root.path().split('/').map(str::to_owned);
+            let values = root.query_pairs().map(|(_, value)| value.into_owned());
+            let login = [
+                root.username().to_owned(),
+                root.password().unwrap_or("").to_owned(),
+            ];
+            secrets.extend(
+                segments
+                    .chain(values)
+                    .chain(login)
+                    .filter(|part| part.len() >= SECRET_PART_MIN)
+                    .map(Secret::new),
+            );
         }
         let host = if secret_url {
             "***".to_owned()
