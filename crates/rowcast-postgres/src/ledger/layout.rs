@@ -125,7 +125,7 @@ pub(super) async fn version(client: &Client, schema: &str) -> Result<Option<i32>
     let rows = client
         .query_typed(&sql, &[])
         .await
-        .map_err(|error| db_error(&error, what))?;
+        .map_err(|error| not_writable(db_error(&error, what)))?;
     Ok(rows.first().map(|row| row.get(0)))
 }
 
