@@ -144,7 +144,9 @@ pub(crate) fn connect_config(source: &Source) -> Answer<ConnectConfig> {
                 Password::Command(words.iter().map(|word| word.reveal().to_owned()).collect())
             }
             Credential::File(path) => Password::File(path.clone()),
-            other @ Credential::Value(_) => Password::Secret(other.read()?.unwrap_or_else(|| Secret::new(String::new()))),
+            other @ Credential::Value(_) => {
+                Password::Secret(other.read()?.unwrap_or_else(|| Secret::new(String::new())))
+            }
         });
     }
     if let Some(mode) = source.sslmode {
