@@ -210,7 +210,7 @@ fn frozen_note(duplicates: &[(Key, i64)]) -> Option<String> {
         more => format!(" and {more} more"),
     };
     Some(format!(
-        "{rows} rows share their primary key with another row, so they were neither sent nor removed; \
+        "{rows} rows share their primary key with another row, so they are frozen: neither sent nor removed; \
          their keys: {}{more} ({})",
         shown.join("; "),
         Code::DuplicateKeys
