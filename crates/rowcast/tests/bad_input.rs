@@ -447,7 +447,7 @@ fn careful_server() -> (&'static Cluster, String) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root =
         CertifiedIssuer::self_signed(params, KeyPair::generate().expect("make a certificate"))
-            .unwrap();
+            .expect("make a certificate");
     let key = KeyPair::generate().expect("make a certificate");
     let mut leaf =
         CertificateParams::new(vec!["localhost".to_owned()]).expect("make a certificate");

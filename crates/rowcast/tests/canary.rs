@@ -218,7 +218,8 @@ fn no_secret_is_printed_or_kept_when_all_goes_well() {
         .log()
         .iter()
         .map(|seen| format!("{} {:?}", seen.target, seen.headers))
-        .collect::<String>();
+        .collect::<Vec<_>>()
+        .join("\n");
     for marker in [
         "canary-55d1-hook-path",
         "canary-91be-bearer",
