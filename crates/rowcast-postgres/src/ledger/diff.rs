@@ -139,11 +139,14 @@ impl DiffSql<'_> {
         } else {
             format!("\nWHERE {}", conditions.join("\nAND "))
         };
-        format!(
-            "SELECT {} FROM {}{condition}",
-            columns.join(", "),
-            self.relation
-        )
+        // Checksum and columns both read what a query computes: without the fence the server would
+        // compute it for each of them. Conditions must reach the query's own tables instead.
+        let fence = if conditions.is_empty() && self.relation.starts_with('(') {
+            format!("(SELECT * FROM {} OFFSET 0) m", self.relation)
+        } else {
+            self.relation.to_string()
+        };
+        format!("SELECT {} FROM {fence}{condition}", columns.join(", "))
     }
 
     /// The state's side, narrowed as the model's.
