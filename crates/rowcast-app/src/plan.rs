@@ -37,7 +37,8 @@ pub struct PlanRequest {
 /// The configuration does not fit, or the model or the state can't be read.
 pub async fn plan(project: &Project, name: &str, request: &PlanRequest) -> Answer<PlanView> {
     let sync = project.sync(name)?;
-    let parts = wire::parts(project, name, &[]).await?;
+    let first_seed = first_seed();
+    let parts = wire::parts(project, name, &[], Some(first_seed)).await?;
     let mut input = RunInput::new(parts.ledger, parts.destination, parts.mapper, parts.plan);
     input.match_fields = parts.match_fields;
     input.options.diff = DiffRequest {
@@ -54,6 +55,7 @@ pub async fn plan(project: &Project, name: &str, request: &PlanRequest) -> Answe
         configuration: configuration(project, name)?,
         limit: request.limit,
         keys: request.keys.clone(),
+        first_seed,
     };
     Ok(view)
 }
@@ -129,6 +131,13 @@ fn raw(fields: &rowcast_core::Object) -> Box<RawValue> {
     RawValue::from_string(text).unwrap_or_default()
 }
 
+/// Random bits for the checksums of a sync that has never run.
+fn first_seed() -> i64 {
+    use std::hash::{BuildHasher, RandomState};
+    // The standard library seeds its hashers from the system's random numbers.
+    RandomState::new().hash_one(0_u8) as i64
+}
+
 /// A digest of everything the files say about a sync; secrets and places in files aside.
 fn configuration(project: &Project, name: &str) -> Answer<String> {
     let sync = project.sync(name)?;
@@ -158,6 +167,8 @@ pub(crate) struct SealedSync {
     configuration: String,
     pub(crate) limit: Option<u64>,
     pub(crate) keys: Vec<String>,
+    /// The random part of the checksums, for a sync that had not run when the plan was made.
+    pub(crate) first_seed: i64,
 }
 
 impl SealedSync {
@@ -180,6 +191,12 @@ impl Sealed {
             None if wanted.is_empty() => Ok(names),
             None => Ok(wanted.to_vec()),
         }
+    }
+
+    /// The random part of the checksums the plan of a sync was made with.
+    pub(crate) fn first_seed(&self, name: &str) -> Option<i64> {
+        let sealed = self.syncs.iter().find(|sealed| sealed.sync == name)?;
+        Some(sealed.first_seed)
     }
 
     /// The plan of one sync, if the configuration is still the one it was made from.
@@ -224,6 +241,7 @@ pub fn write(project: &Project, plans: &[PlanView], path: &Path) -> Answer<()> {
                 configuration: plan.seal.configuration.clone(),
                 limit: plan.seal.limit,
                 keys: plan.seal.keys.clone(),
+                first_seed: plan.seal.first_seed,
             })
             .collect(),
     };

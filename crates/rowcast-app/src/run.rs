@@ -199,7 +199,8 @@ async fn limited(
         Some(SealedSync { keys, limit, .. }) => (keys, *limit),
         None => (&request.keys, request.limit),
     };
-    let parts = wire::parts(project, name, &request.overrides).await?;
+    let first_seed = sealed_seed(request, name);
+    let parts = wire::parts(project, name, &request.overrides, first_seed).await?;
     let mut input = RunInput::new(
         parts.ledger,
         parts.destination.clone(),
@@ -255,6 +256,14 @@ pub(crate) async fn typed_keys(
         .into_iter()
         .map(|parts| crate::key::typed(parts, &names, &types))
         .collect::<Result<_, Reason>>()?)
+}
+
+/// The seed a sealed plan was made with.
+fn sealed_seed(request: &RunRequest, name: &str) -> Option<i64> {
+    request
+        .sealed
+        .as_ref()
+        .and_then(|sealed| sealed.first_seed(name))
 }
 
 /// One limiter for each destination, shared by its syncs.

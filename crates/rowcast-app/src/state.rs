@@ -228,7 +228,7 @@ pub async fn reset(project: &Project, sync: &str, confirmed: bool) -> Answer<Don
 /// # Errors
 /// The model can't be read, or the sync is running.
 pub async fn baseline(project: &Project, sync: &str, confirmed: bool) -> Answer<Done> {
-    let ledger = wire::parts(project, sync, &Guard::ALL).await?.ledger;
+    let ledger = wire::parts(project, sync, &Guard::ALL, None).await?.ledger;
     let rows = if confirmed {
         ledger.baseline().await?
     } else {

@@ -262,6 +262,8 @@ pub struct Seal {
     pub configuration: String,
     pub limit: Option<u64>,
     pub keys: Vec<String>,
+    /// The random part of the checksums, for a sync that has never run.
+    pub first_seed: i64,
 }
 
 /// How often an operation would be asked for.

@@ -17,7 +17,8 @@ use rowcast_postgres::connect::{
     ConnectConfig, Connection, Connector, Password, RootCert, SslMode, for_role,
 };
 use rowcast_postgres::ledger::{
-    CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, PgLedger, SpoolConfig, SyncSpec,
+    CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, PgLedger, Retention, SpoolConfig,
+    SyncSpec,
 };
 use rowcast_postgres::model_text::{ReadSettings, RowSecurity, guard_statements};
 
@@ -52,7 +53,12 @@ pub(crate) struct Parts {
 ///
 /// # Errors
 /// The configuration does not fit the connector or the database.
-pub(crate) async fn parts(project: &Project, name: &str, overrides: &[Guard]) -> Answer<Parts> {
+pub(crate) async fn parts(
+    project: &Project,
+    name: &str,
+    overrides: &[Guard],
+    first_seed: Option<i64>,
+) -> Answer<Parts> {
     let sync = project.sync(name)?;
     let model = project.model(&sync.model)?;
     let source = project.source(&model.source)?;
@@ -103,8 +109,15 @@ pub(crate) async fn parts(project: &Project, name: &str, overrides: &[Guard]) ->
         },
         spool: spool(project),
     };
+    let mut ledger = PgLedger::new(config).with_retention(Retention {
+        runs: project.config.retention.runs,
+        row_log: project.config.retention.row_log,
+    });
+    if let Some(seed) = first_seed {
+        ledger = ledger.with_first_seed(seed);
+    }
     Ok(Parts {
-        ledger: Arc::new(PgLedger::new(config)),
+        ledger: Arc::new(ledger),
         destination,
         mapper,
         plan,

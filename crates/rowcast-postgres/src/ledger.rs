@@ -63,6 +63,8 @@ use crate::connect::{Connection, Connector};
 pub struct PgLedger {
     config: LedgerConfig,
     join_memory: u64,
+    first_seed: Option<i64>,
+    retention: Option<Retention>,
     session: Mutex<Option<Session>>,
 }
 
@@ -72,6 +74,13 @@ impl std::fmt::Debug for PgLedger {
             .field("sync", &self.config.sync.name)
             .finish_non_exhaustive()
     }
+}
+
+/// How long histories are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub runs: Duration,
+    pub row_log: Duration,
 }
 
 /// What a run holds between `open` and `finish`.
@@ -125,6 +134,8 @@ impl PgLedger {
         Self {
             config,
             join_memory: form::JOIN_MEMORY_MAX,
+            first_seed: None,
+            retention: None,
             session: Mutex::new(None),
         }
     }
@@ -134,6 +145,21 @@ impl PgLedger {
     #[must_use]
     pub fn with_join_memory(mut self, bytes: u64) -> Self {
         self.join_memory = bytes;
+        self
+    }
+
+    /// The random part of the checksums of a sync that has never run: a sealed plan of a first run
+    /// is made with one, and its run must use the same (semantics 28). Without effect afterwards.
+    #[must_use]
+    pub fn with_first_seed(mut self, seed: i64) -> Self {
+        self.first_seed = Some(seed);
+        self
+    }
+
+    /// How long the histories of runs and rows are kept; without it, for ever.
+    #[must_use]
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        self.retention = Some(retention);
         self
     }
 

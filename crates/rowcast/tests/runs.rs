@@ -162,6 +162,14 @@ async fn rule_28_a_sealed_plan_is_sent_exactly_or_refused() {
 }
 
 #[tokio::test]
+async fn rule_28_the_sealed_plan_of_a_first_run_is_sent() {
+    let shop = Shop::open("cli_sealed_first").await;
+    shop.run("plan --out plan.json", 0);
+    let view = shop.json("run --plan plan.json --json", 0);
+    assert_eq!(view["runs"][0]["delivered"], 100);
+}
+
+#[tokio::test]
 async fn an_interrupted_run_keeps_its_progress_and_ends_with_130() {
     let shop = Shop::open("cli_interrupted").await;
     let child = shop.start_held(Script::once(Act::Hold));

@@ -120,7 +120,11 @@ impl PgLedger {
                 let moved_back = self.moved_back(&connection, &shape, &source).await?;
                 Ok((shape, known, moved_back))
             }
-            None => Ok((Shape::absent(keys), Registered::unknown(), None)),
+            None => {
+                let mut unknown = Registered::unknown();
+                unknown.random = self.first_seed.unwrap_or_default();
+                Ok((Shape::absent(keys), unknown, None))
+            }
         }
     }
 

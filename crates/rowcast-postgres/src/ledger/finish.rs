@@ -47,6 +47,9 @@ impl PgLedger {
                 .batch_execute(&format!("ANALYZE {}", shape.table("state")))
                 .await;
         }
+        if let Some(retention) = &self.retention {
+            history::forget(client, shape, retention).await;
+        }
         *guard = None;
         Ok(())
     }

@@ -5,6 +5,7 @@ use rowcast_core::{Reason, RunReport, json};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
+use super::Retention;
 use super::shape::Shape;
 use crate::connect::db_error;
 
@@ -123,4 +124,24 @@ pub(super) fn reasons_json(reasons: &std::collections::BTreeMap<(String, String)
     }
     out.push(']');
     out
+}
+
+/// The guard on removals looks back a day, so runs are kept for longer than that.
+const RUNS_KEPT_MIN_S: u64 = 2 * 24 * 3600;
+
+/// Forgets old runs and rows. Best effort: what could not be forgotten is forgotten by a later run.
+pub(super) async fn forget(client: &Client, shape: &Shape, retention: &Retention) {
+    let runs = retention.runs.as_secs().max(RUNS_KEPT_MIN_S);
+    let rows = retention.row_log.as_secs().min(runs);
+    let (log, history) = (shape.shared("row_history"), shape.shared("run_history"));
+    let sql = format!(
+        "DELETE FROM {log} WHERE sync_id = {id} AND run IN (SELECT run FROM {history} WHERE sync_id = {id} \
+         AND started_at < clock_timestamp() - interval '{rows} seconds'); \
+         DELETE FROM {history} WHERE sync_id = {id} AND status <> 'running' \
+         AND started_at < clock_timestamp() - interval '{runs} seconds'",
+        id = shape.sync,
+    );
+    if let Err(error) = client.batch_execute(&sql).await {
+        tracing::warn!(error = %error, "old runs and rows could not be forgotten");
+    }
 }

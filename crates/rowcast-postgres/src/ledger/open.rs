@@ -47,9 +47,10 @@ impl PgLedger {
             )
         };
         let sync = &self.config.sync;
-        let (mut registered, mut shape) = registry::ensure(client, schema, sync, &keys)
-            .await
-            .map_err(layout::not_writable)?;
+        let (mut registered, mut shape) =
+            registry::ensure(client, schema, sync, &keys, self.first_seed)
+                .await
+                .map_err(layout::not_writable)?;
         let term = lease::term(request.request_timeout);
         let taken = lease::take(client, &shape, &sync.name, term, request.wait)
             .await
@@ -57,7 +58,8 @@ impl PgLedger {
         killpoint::reach("ledger-leased");
         let started = async {
             // A reset may have come between finding the sync and holding its lease.
-            (registered, shape) = registry::ensure(client, schema, sync, &keys).await?;
+            (registered, shape) =
+                registry::ensure(client, schema, sync, &keys, self.first_seed).await?;
             let moved_back = self.moved_back(&connection, &shape, &source).await?;
             if request.full {
                 registered.backfill += 1;

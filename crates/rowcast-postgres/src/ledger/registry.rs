@@ -126,6 +126,7 @@ pub(super) async fn ensure(
     schema: &str,
     spec: &SyncSpec,
     keys: &[KeyColumn],
+    first_seed: Option<i64>,
 ) -> Result<(Registered, Shape), Reason> {
     let what = format!("registering sync {:?}", spec.name);
     let failed = |error| db_error(&error, &what);
@@ -148,7 +149,7 @@ pub(super) async fn ensure(
         registered
     } else {
         let uuid = uuid::Uuid::now_v7().to_string();
-        let random = uuid::Uuid::new_v4().as_u64_pair().0 as i64;
+        let random = first_seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().0 as i64);
         let sql = format!(
             "WITH made AS (INSERT INTO {table} (uuid, name, identity, seed_random) \
              VALUES ($1, $2, $3::text::jsonb, $4) ON CONFLICT (name) DO NOTHING RETURNING id) \
