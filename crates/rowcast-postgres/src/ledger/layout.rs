@@ -204,19 +204,15 @@ CREATE OR REPLACE VIEW {s}.row_log AS
 pub(super) fn sync_tables(shape: &Shape) -> String {
     let keys = shape.definition();
     let pk = shape.names("");
-    let arrays: String = shape
-        .keys
-        .iter()
-        .enumerate()
-        .map(|(i, key)| {
-            let array = if key.form == super::forms::KeyForm::Int {
-                "bigint[]"
-            } else {
-                "text[]"
-            };
-            format!(", k{} {array} NOT NULL", i + 1)
-        })
-        .collect();
+    let mut arrays = String::new();
+    for (i, key) in shape.keys.iter().enumerate() {
+        let array = if key.form == super::forms::KeyForm::Int {
+            "bigint[]"
+        } else {
+            "text[]"
+        };
+        arrays.push_str(&format!(", k{} {array} NOT NULL", i + 1));
+    }
     format!(
         r#"
 CREATE TABLE {state} ({keys} h bigint, run int NOT NULL, mark "char" NOT NULL DEFAULT 'd', m text,

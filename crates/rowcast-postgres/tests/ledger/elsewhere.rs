@@ -70,7 +70,7 @@ async fn rule_23_an_interrupted_run_is_settled_elsewhere_too() {
         .await
         .unwrap();
     let step = Step {
-        open: world.intents(&lease, &found.changes),
+        open: World::intents(&lease, &found.changes),
         ..Step::default()
     };
     ledger.commit(&lease, step).await.unwrap();

@@ -98,7 +98,7 @@ async fn rule_13_a_dead_run_with_open_intents_is_waited_out() {
         .await
         .unwrap();
     let step = Step {
-        open: world.intents(&lease, &found.changes),
+        open: World::intents(&lease, &found.changes),
         ..Step::default()
     };
     dead.commit(&lease, step).await.unwrap();

@@ -202,7 +202,7 @@ impl World {
     }
 
     /// Intents over changes, in batches of one.
-    pub(crate) fn intents(&self, lease: &Lease, changes: &[Change]) -> Vec<Intent> {
+    pub(crate) fn intents(lease: &Lease, changes: &[Change]) -> Vec<Intent> {
         let item = |change: &Change| IntentItem {
             key: change.key.clone(),
             operation: match change.kind {

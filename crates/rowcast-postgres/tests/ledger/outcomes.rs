@@ -29,7 +29,7 @@ async fn rule_8_a_crash_between_intent_and_acknowledgement_leaves_doubts() {
     let mut found = world.changes(&ledger, Some(&lease), &ALL).await.unwrap();
     found.changes.sort_by(|a, b| a.key.cmp(&b.key));
     let step = Step {
-        open: world.intents(&lease, &found.changes),
+        open: World::intents(&lease, &found.changes),
         ..Step::default()
     };
     ledger.commit(&lease, step).await.unwrap();
@@ -137,7 +137,7 @@ async fn rule_14_a_batch_that_the_destination_holds_is_acknowledged_on_recovery(
     let mut found = world.changes(&ledger, Some(&lease), &ALL).await.unwrap();
     found.changes.sort_by(|a, b| a.key.cmp(&b.key));
     let step = Step {
-        open: world.intents(&lease, &found.changes),
+        open: World::intents(&lease, &found.changes),
         ..Step::default()
     };
     ledger.commit(&lease, step).await.unwrap();
