@@ -2,9 +2,19 @@
 
 #![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
-use rowcast_core::{Check, CheckStatus, Code};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rowcast_core::ledger::{DiffRequest, Ledger, OpenRequest, Step};
+use rowcast_core::sync::RetryPolicy;
+use rowcast_core::{
+    Check, CheckStatus, Code, Mode, Operation, RunReport, RunStatus, Selection, Settled, Verdict,
+};
 use rowcast_postgres::check::{CheckRequest, ModelCheck, StatePlace, check};
 use rowcast_postgres::connect::{ConnectConfig, Connector};
+use rowcast_postgres::ledger::{
+    LedgerConfig, LogLevel, ModelBody, ModelSpec, PgLedger, SpoolConfig, SyncSpec,
+};
 use rowcast_postgres::model_text::ReadSettings;
 use rowcast_postgres::setup_sql::{SetupRequest, SetupStyle, setup_sql};
 use rowcast_testkit::postgres::{Cluster, Database};
@@ -71,6 +81,82 @@ fn notices(grant: &str) -> &'static str {
         g if g.starts_with("GRANT CREATE ON DATABASE") => "state schema",
         _ => "read model orders",
     }
+}
+
+/// A ledger over the model `orders`, with nothing but what setup-sql granted.
+fn orders_ledger(source: Connector) -> PgLedger {
+    PgLedger::new(LedgerConfig {
+        source,
+        state: None,
+        source_name: "shop".into(),
+        state_schema: "_rowcast".into(),
+        model: ModelSpec {
+            name: "orders".into(),
+            body: ModelBody::Sql("SELECT id FROM \"My App\".\"Orders\" -- all".into()),
+            primary_key: vec!["id".into()],
+            time_zone: "UTC".into(),
+            search_path: vec![],
+            filter: None,
+            cursor: None,
+            allow_row_security: false,
+            statement_timeout: None,
+        },
+        sync: SyncSpec {
+            name: "orders".into(),
+            was: None,
+            identity: BTreeMap::new(),
+            mode: Mode::Upsert,
+            on: Selection::default(),
+            columns: vec!["id".into()],
+            digests: BTreeMap::new(),
+            match_columns: None,
+            keep_rows: false,
+            log: LogLevel::Default,
+            retry: RetryPolicy::default(),
+            overrides: vec![],
+        },
+        spool: SpoolConfig::default(),
+    })
+}
+
+/// One run in which every change is delivered. Gives the number of changes.
+async fn complete_a_run(source: &Connector) -> usize {
+    let ledger = orders_ledger(source.clone());
+    let open = OpenRequest {
+        request_timeout: Duration::from_secs(1),
+        ..OpenRequest::default()
+    };
+    let lease = ledger.open(&open).await.unwrap().lease;
+    ledger.recover(&lease, &[]).await.unwrap();
+    let found = ledger.changes(Some(&lease), &DiffRequest::default()).await;
+    let mut found = found.unwrap();
+    let changes = found.changes.next(100).await.unwrap();
+    let settled = changes
+        .iter()
+        .map(|change| Settled {
+            key: change.key.clone(),
+            kind: change.kind,
+            checksum: change.checksum,
+            verdict: Verdict::Delivered(Operation::Upsert),
+            retried: false,
+            match_values: None,
+            sent: None,
+            idempotency_key: None,
+            keep_state: false,
+        })
+        .collect();
+    let step = Step {
+        settled,
+        ..Step::default()
+    };
+    ledger.commit(&lease, step).await.unwrap();
+    let mut report = RunReport::new("orders".into(), lease.run, 0);
+    report.counts = found.counts;
+    report.delivered = changes.len() as u64;
+    report.status = RunStatus::Succeeded;
+    report.balance().unwrap();
+    ledger.finish(&lease, &report).await.unwrap();
+    changes.len()
 }
 
 async fn setup_makes_checks_green(style: SetupStyle, superuser: bool, all_tables: bool) {
@@ -170,6 +256,10 @@ async fn setup_makes_checks_green(style: SetupStyle, superuser: bool, all_tables
             "{named}: {checks:#?}"
         );
     }
+    // The printed role completes a run, and the next finds nothing.
+    paste("INSERT INTO \"My App\".\"Orders\" SELECT generate_series(1, 3)");
+    assert_eq!(complete_a_run(&request.connector).await, 3);
+    assert_eq!(complete_a_run(&request.connector).await, 0);
     if all_tables {
         paste("CREATE TABLE \"My App\".\"Later\" (id int)");
         let later = CheckRequest {
@@ -186,22 +276,22 @@ async fn setup_makes_checks_green(style: SetupStyle, superuser: bool, all_tables
 }
 
 #[tokio::test]
-async fn setup_sql_managed_as_superuser_makes_every_check_green() {
+async fn setup_sql_managed_as_superuser_makes_every_check_green_and_a_run_complete() {
     setup_makes_checks_green(SetupStyle::Managed, true, false).await;
 }
 
 #[tokio::test]
-async fn setup_sql_managed_as_owner_with_createrole_makes_every_check_green() {
+async fn setup_sql_managed_as_owner_with_createrole_makes_every_check_green_and_a_run_complete() {
     setup_makes_checks_green(SetupStyle::Managed, false, true).await;
 }
 
 #[tokio::test]
-async fn setup_sql_owned_as_superuser_makes_every_check_green() {
+async fn setup_sql_owned_as_superuser_makes_every_check_green_and_a_run_complete() {
     setup_makes_checks_green(SetupStyle::Owned, true, true).await;
 }
 
 #[tokio::test]
-async fn setup_sql_owned_as_owner_with_createrole_makes_every_check_green() {
+async fn setup_sql_owned_as_owner_with_createrole_makes_every_check_green_and_a_run_complete() {
     setup_makes_checks_green(SetupStyle::Owned, false, false).await;
 }
 
