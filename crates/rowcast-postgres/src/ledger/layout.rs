@@ -153,7 +153,6 @@ CREATE TABLE IF NOT EXISTS {s}.sync (
 CREATE TABLE IF NOT EXISTS {s}.progress (
   sync_id int PRIMARY KEY REFERENCES {s}.sync ON DELETE CASCADE,
   rows bigint NOT NULL DEFAULT 0,
-  uniqueness_run bigint,
   runs_since_check int NOT NULL DEFAULT 0,
   model_digest text,
   watermark text,
