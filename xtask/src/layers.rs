@@ -105,6 +105,21 @@ const LAYERS: &[Layer] = &[
         usual: true,
     },
     Layer {
+        name: "faults",
+        proves: "broken networks, failing servers, hostile input: never a hang, nothing lost",
+        members: Members::Files(&[
+            ("rowcast-testkit", "proxy"),
+            ("rowcast-postgres", "tls"),
+            ("rowcast-postgres", "model_text"),
+            ("rowcast-destinations", "addresses"),
+            ("rowcast", "canary"),
+            ("rowcast", "faults"),
+        ]),
+        needs: Needs::Nothing,
+        told: &[],
+        usual: true,
+    },
+    Layer {
         name: "scale-short",
         proves: "10 million rows in bounded memory, with 30 s of sending (builds for release)",
         members: Members::Files(&[("rowcast", "scale")]),

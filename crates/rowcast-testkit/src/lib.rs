@@ -6,3 +6,4 @@ pub mod conformance;
 pub mod faulty;
 pub mod memory;
 pub mod postgres;
+pub mod proxy;

@@ -199,7 +199,10 @@ impl Cluster {
         }
         std::fs::write(data.join("postgresql.auto.conf"), conf).expect("write configuration");
         // The shell stops the server when its standard input closes: that is, when we end.
-        let script = r#""$1" -D "$2" >"$3/log" 2>&1 & p=$!; cat >/dev/null; kill -QUIT $p; wait $p; rm -rf "$3""#;
+        // It may be another process by then: a test may have restarted it.
+        let script = r#""$1" -D "$2" >"$3/log" 2>&1 & p=$!; cat >/dev/null
+            q=$(head -n 1 "$2/postmaster.pid"); kill -QUIT $p $q; wait $p
+            while kill -0 $q; do sleep 0.1; done; rm -rf "$3""#;
         let watcher = as_server("sh")
             .args(["-c", script, "sh"])
             .arg(bin.join("postgres"))
@@ -221,6 +224,29 @@ impl Cluster {
         };
         cluster.wait_until_ready(&bin);
         cluster
+    }
+
+    /// Stops the server as a power cut would: nothing is written any more, clients are cut off.
+    pub fn crash(&self) {
+        self.control(&["stop", "-m", "immediate"]);
+    }
+
+    /// Starts the server again after `crash`. `ready`: waits until it takes connections.
+    pub fn start_again(&self, ready: bool) {
+        let log = self.socket.join("log").display().to_string();
+        let wait = if ready { "-w" } else { "-W" };
+        self.control(&["start", wait, "-l", &log]);
+    }
+
+    fn control(&self, words: &[&str]) {
+        let status = as_server(bin_dir().join("pg_ctl"))
+            .arg("-D")
+            .arg(&self.data)
+            .args(words)
+            .stdout(Stdio::null())
+            .status()
+            .expect("run pg_ctl");
+        assert!(status.success(), "pg_ctl {words:?} failed");
     }
 
     fn wait_until_ready(&self, bin: &Path) {
