@@ -260,8 +260,10 @@ impl Delivery {
 
     fn look_at_the_clock(&mut self) {
         let now = self.parts.clock.now();
-        if self.parts.lease.is_lost() || self.parts.lease.deadline() <= now {
+        if self.parts.lease.is_lost() {
             self.fail(lease_lost());
+        } else if self.parts.lease.deadline() <= now {
+            self.fail(lease_ran_out());
         }
         if self.ends_at.is_some_and(|at| at <= now) && self.stop.is_none() {
             self.stop = Some(Stop::TimeSpent);
@@ -329,6 +331,8 @@ impl Delivery {
             self.waiting.iter().map(|(at, _)| *at).min(),
             self.acks.due_at().filter(|_| steps_wait),
             self.ends_at.filter(|_| self.stop.is_none()),
+            // A ledger that does not answer renews nothing: the lease's end is the run's.
+            Some(self.parts.lease.deadline()),
             self.cancelled_at.map(|at| {
                 if at + GRACE > now {
                     at + GRACE
@@ -373,6 +377,16 @@ async fn committed(committing: &mut Option<Committing>) -> Result<(), Reason> {
         Some(committing) => committing.future.as_mut().await,
         None => std::future::pending().await,
     }
+}
+
+/// The reason of a run that could not renew its lease in time.
+pub(crate) fn lease_ran_out() -> Reason {
+    Reason::new(
+        Code::LeaseLost,
+        "the run's lease ended before it could be renewed",
+    )
+    .detail("the server that holds state did not answer in time")
+    .hint("look at that server and the network to it; what was not acknowledged is sent by the next run")
 }
 
 /// The reason of a run whose lease is gone.

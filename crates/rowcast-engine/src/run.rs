@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::wait_before_retry;
 use crate::clock::{Clock, SystemClock};
-use crate::deliver::{Delivery, GRACE_LEDGER, Parts, Stop, lease_lost};
+use crate::deliver::{Delivery, GRACE_LEDGER, Parts, Stop, lease_lost, lease_ran_out};
 use crate::lease::Renewal;
 use crate::limit::Limiter;
 use crate::observe::{Observer, Phase, Quiet};
@@ -304,8 +304,16 @@ impl Running {
     async fn unless_stopped<T>(&mut self, future: BoxFuture<'_, T>) -> Result<T, Stop> {
         let mut future = future;
         loop {
-            if self.lease.is_lost() || self.lease.deadline() <= self.input.clock.now() {
+            let left = self
+                .lease
+                .deadline()
+                .saturating_duration_since(self.input.clock.now());
+            if self.lease.is_lost() {
                 return Err(Stop::LeaseLost(lease_lost()));
+            }
+            if left.is_zero() {
+                self.lease.lose();
+                return Err(Stop::LeaseLost(lease_ran_out()));
             }
             let Some(renewal) = &mut self.renewal else {
                 return Ok(future.await);
@@ -314,6 +322,7 @@ impl Running {
                 done = &mut future => return Ok(done),
                 () = self.input.cancel.cancelled() => return Err(Stop::Cancelled),
                 () = renewal.changed() => {}
+                () = self.input.clock.sleep(left) => {}
             }
         }
     }

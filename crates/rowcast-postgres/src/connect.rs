@@ -12,8 +12,10 @@ mod socket;
 mod tls;
 mod url;
 mod verify;
+mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::TryFutureExt;
 use rowcast_core::{BoxFuture, Code, Reason};
@@ -32,12 +34,13 @@ pub use tls::{EXPIRY_WARNING_S, Negotiated, Transport, Verified};
 
 use reason::LoginFailure;
 use socket::{Address, Stream};
+use watch::{Patience, Watched, WatchedTls};
 
 /// The oldest server Rowcast works with, as `server_version_num`: 14.
 pub const SERVER_VERSION_MIN: i32 = 140_000;
 
 /// How long an ended connection may take to say goodbye before its socket is just closed.
-const GOODBYE: std::time::Duration = std::time::Duration::from_secs(2);
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Who answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +73,7 @@ pub struct Connection {
     pub server: ServerInfo,
     config: Arc<ConnectConfig>,
     cancel: CancelHandle,
+    patience: Arc<Patience>,
     /// Dropping it tells the task that nobody listens any more.
     _alive: oneshot::Sender<()>,
 }
@@ -170,8 +174,10 @@ fn login_encrypted<'a>(
     driver: &'a tokio_postgres::Config,
     stream: Stream,
     client: rustls::ClientConfig,
+    patience: Arc<Patience>,
 ) -> Login<'a> {
-    let login = driver.connect_raw(stream, rustls_connect(config, client));
+    let inner = rustls_connect(config, client);
+    let login = driver.connect_raw(stream, WatchedTls { inner, patience });
     Box::pin(login.map_ok(|(client, connection)| {
         let drive: BoxFuture<'static, _> = Box::pin(connection);
         (client, drive)
@@ -258,46 +264,51 @@ impl Connector {
                 "waiting for the TLS handshake and the login",
             ))
         };
-        let (alive, ended) = oneshot::channel();
-        let (client, negotiated) = if let Some(tls) = tls {
+        let patience = Patience::new(config.statement_timeout.map(answer_limit));
+        let (client, connection, negotiated): (_, BoxFuture<'static, _>, _) = if let Some(tls) = tls
+        {
             let (observed, verified) = (tls.observed.clone(), tls.verified());
-            let login = login_encrypted(config, &driver, stream, tls.config);
+            let login = login_encrypted(config, &driver, stream, tls.config, patience.clone());
             let (client, connection) = timeout_at(deadline, login)
                 .await
                 .map_err(late)?
                 .map_err(|error| reason::login(config, &error, Some(&observed)))?;
-            tokio::spawn(drive(connection, ended));
-            (client, tls::negotiated(config, &observed, verified))
+            let negotiated = tls::negotiated(config, &observed, verified);
+            (client, connection, negotiated)
         } else {
+            let stream = Watched::new(stream, patience.clone());
             let (client, connection) = timeout_at(deadline, driver.connect_raw(stream, NoTls))
                 .await
                 .map_err(late)?
                 .map_err(|error| reason::login(config, &error, None))?;
-            tokio::spawn(drive(connection, ended));
             let transport = match address {
                 Address::Unix(_) => Transport::UnixSocket,
                 Address::Tcp(_) => Transport::Plain,
             };
-            (client, Negotiated::plain(config.sslmode, transport))
+            let negotiated = Negotiated::plain(config.sslmode, transport);
+            (client, Box::pin(connection), negotiated)
         };
-        let server = timeout_at(deadline, server_info(&client))
-            .await
-            .map_err(late)?
-            .map_err(|error| {
-                LoginFailure::Final(db_error(&error, "asking the server who it is"))
-            })?;
         let cancel = CancelHandle {
             token: client.cancel_token(),
             address,
             encrypted,
             config: config.clone(),
         };
+        let (alive, ended) = oneshot::channel();
+        tokio::spawn(drive(connection, ended, patience.clone(), cancel.clone()));
+        let server = timeout_at(deadline, server_info(&client))
+            .await
+            .map_err(late)?
+            .map_err(|error| {
+                LoginFailure::Final(db_error(&error, "asking the server who it is"))
+            })?;
         Ok(Connection {
             client,
             tls: negotiated,
             server,
             config: config.clone(),
             cancel,
+            patience,
             _alive: alive,
         })
     }
@@ -309,10 +320,23 @@ impl Connection {
         self.cancel.clone()
     }
 
+    /// From the next statement on, the server may be silent for at most so long before the statement
+    /// is cancelled and, when that has no answer either, the connection given up. `None`: as long as
+    /// the configuration says.
+    pub fn wait_at_most(&self, limit: Option<Duration>) {
+        let limit = limit.or(self.config.statement_timeout.map(answer_limit));
+        self.patience.set(limit);
+    }
+
     /// What this is connected to.
     pub fn config(&self) -> &ConnectConfig {
         &self.config
     }
+}
+
+/// The server's own limit comes first, if it is there to keep it.
+fn answer_limit(statement_timeout: Duration) -> Duration {
+    statement_timeout + (statement_timeout / 2).min(Duration::from_secs(5))
 }
 
 /// Encrypted or not, in order.
@@ -360,15 +384,25 @@ fn driver_config(
 }
 
 /// Carries messages until the client is gone. A connection that is still busy then (a query whose
-/// rows nobody reads) is closed after a moment instead of being read to its end.
-async fn drive<C>(connection: C, ended: oneshot::Receiver<()>)
-where
-    C: Future<Output = Result<(), tokio_postgres::Error>> + Send,
-{
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = &mut connection => Some(result),
-        _ = ended => tokio::time::timeout(GOODBYE, &mut connection).await.ok(),
+/// rows nobody reads) is closed after a moment instead of being read to its end. A server that has
+/// been silent for too long is asked to cancel.
+async fn drive(
+    mut connection: BoxFuture<'static, Result<(), tokio_postgres::Error>>,
+    mut ended: oneshot::Receiver<()>,
+    patience: Arc<Patience>,
+    cancel: CancelHandle,
+) {
+    let result = loop {
+        tokio::select! {
+            result = &mut connection => break Some(result),
+            _ = &mut ended => {
+                break tokio::time::timeout(GOODBYE, &mut connection).await.ok();
+            }
+            () = patience.ended() => {
+                let cancel = cancel.clone();
+                tokio::spawn(async move { cancel.cancel().await });
+            }
+        }
     };
     if let Some(Err(error)) = result {
         tracing::debug!(error = %error, "a PostgreSQL connection ended with an error");

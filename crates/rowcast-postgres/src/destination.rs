@@ -95,9 +95,11 @@ impl Postgres {
         let mut problems = Vec::new();
         let settings = Settings::read(&config, &mut problems);
         let connect = settings::connection(&config, &mut problems);
-        let (Some(settings), Some(connect)) = (settings, connect) else {
+        let (Some(settings), Some(mut connect)) = (settings, connect) else {
             return Err(problems);
         };
+        let timeout = config.timeout.unwrap_or(TIMEOUT);
+        connect.statement_timeout = Some(timeout);
         Ok(Self {
             capabilities: Capabilities {
                 operations: Operation::ALL.to_vec(),
@@ -111,7 +113,7 @@ impl Postgres {
                     .concurrency
                     .map_or(1, |writers| writers.clamp(1, CONCURRENCY_MAX)),
                 rate: config.rate,
-                timeout: config.timeout.unwrap_or(TIMEOUT),
+                timeout,
                 exactly_once: true,
                 publishes: false,
             },

@@ -113,6 +113,8 @@ impl Session {
             self.connection = connector.connect().await?;
             self.open = AtomicBool::new(false);
         }
+        // A statement that outlasts the lease is of no use to anybody.
+        self.connection.wait_at_most(Some(self.term));
         // Of work that was abandoned half-way, when its run was cancelled.
         if *self.open.get_mut()
             && self

@@ -80,7 +80,7 @@ pub fn db_error(error: &Error, what: &str) -> Reason {
     let Some(db) = error.as_db_error() else {
         if is_connection_lost(error) {
             return failed(Code::ConnectionLost).detail(innermost(error)).hint(
-                "the server or something between ended the connection; progress is kept, run again",
+                "the server or something between ended the connection, or gave no answer within limits.statement_timeout; progress is kept, run again",
             );
         }
         return failed(Code::SourceQueryFailed).detail(innermost(error));
@@ -114,9 +114,13 @@ fn classify(state: &SqlState, db: &DbError) -> (Code, Option<String>) {
     }
     match state.code() {
         "42501" => (Code::PermissionMissing, Some(grant_hint(db.message()))),
-        "57014" | "55P03" => with(
+        "57014" => with(
             Code::Deadline,
-            "raise limits.statement_timeout of the source, or make the query faster",
+            "raise limits.statement_timeout of the source, or make the query faster; pg_blocking_pids() tells whether it waited for a lock",
+        ),
+        "55P03" => with(
+            Code::Deadline,
+            "another session holds a lock on it: find it with SELECT pid, query FROM pg_stat_activity WHERE state <> 'idle', end it, run again",
         ),
         "25006" => with(
             Code::ModelWrites,

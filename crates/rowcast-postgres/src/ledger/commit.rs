@@ -5,6 +5,7 @@
 //! taken over finds no row and writes nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rowcast_core::ledger::{Intent, Step};
 use rowcast_core::{Code, Lease, Mode, Reason, Settled, killpoint};
@@ -26,6 +27,9 @@ pub(super) struct Writer<'a> {
     pub keep_rows: bool,
     pub logged: Logged,
 }
+
+/// A transaction gets at least so long, whatever is left of the lease: its end is judged by epoch.
+const LEFT_MIN: Duration = Duration::from_secs(1);
 
 /// A statement with its parameters.
 pub(super) type Params<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
@@ -52,12 +56,22 @@ impl Fence<'_> {
             self.roll_back().await;
         }
         self.open.store(true, Ordering::Release);
-        let begin = if durable {
-            "BEGIN"
-        } else {
-            "BEGIN; SET LOCAL synchronous_commit = off"
-        };
-        self.client.batch_execute(begin).await.map_err(failed)?;
+        // The lease's end is the end of the transaction too: it must not wait behind a lock until
+        // then, nor hold its own for a worker that the network took away.
+        let left = self
+            .lease
+            .deadline()
+            .saturating_duration_since(Instant::now());
+        let left = left.max(LEFT_MIN).as_millis();
+        let mut begin = format!(
+            "BEGIN; SET LOCAL lock_timeout = {}; \
+             SET LOCAL idle_in_transaction_session_timeout = {left}",
+            left / 2
+        );
+        if !durable {
+            begin.push_str("; SET LOCAL synchronous_commit = off");
+        }
+        self.client.batch_execute(&begin).await.map_err(failed)?;
         let sql = format!(
             "SELECT pg_current_xact_id()::text FROM {} WHERE id = $1 AND epoch = $2 AND generation = $3 FOR SHARE",
             self.shape.shared("sync")

@@ -40,6 +40,7 @@ impl PgLedger {
             .all_or_nothing(self.write_end(session, lease, report))
             .await?;
         killpoint::reach("ledger-finished");
+        session.connection.wait_at_most(None);
         let moved = report.delivered + report.skipped;
         if moved > 1_000 && moved * 5 > report.counts.state_rows {
             // A planner that believes the state table is empty would choose badly next time.

@@ -26,6 +26,7 @@ impl PgLedger {
         let session = session
             .as_ref()
             .ok_or_else(|| Reason::defect("no run is open"))?;
+        session.connection.wait_at_most(Some(session.term));
         let intents = read_intents(&session.connection, &session.shape, lease.epoch).await?;
         if intents.is_empty() {
             return Ok(());
