@@ -102,6 +102,7 @@ pub fn difficult_values() -> Object {
 }
 
 static RUN: AtomicI64 = AtomicI64::new(1);
+static INTENT: AtomicI64 = AtomicI64::new(1);
 
 /// One run of a sync against a subject.
 struct Run {
@@ -153,7 +154,7 @@ impl Run {
             }
         };
         Batch {
-            intent: 1,
+            intent: INTENT.fetch_add(1, Ordering::SeqCst),
             operation,
             records: records.into_iter().map(record).collect(),
             context: Arc::clone(&self.context),
