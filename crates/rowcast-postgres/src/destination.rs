@@ -5,8 +5,11 @@
 //! `write.rs`.
 
 mod ask;
+mod binary;
 mod check;
 mod create;
+mod encode;
+mod load;
 mod merge;
 mod name;
 mod pool;
@@ -40,6 +43,7 @@ pub use settings::descriptor;
 use crate::connect::{Connection, Connector};
 use check::{Checker, needs_unique};
 use create::table_missing;
+use load::Straight;
 use pool::{AFTERMATH, Pool};
 use progress::Progress;
 use refusal::Speaker;
@@ -47,13 +51,16 @@ use settings::Settings;
 use target::Target;
 use write::{Writer, Written, newer};
 
-/// Records in a batch: by default, and at most. A batch is one intent, and intents hold up to 1,000.
-const BATCH_RECORDS: usize = 1_000;
+/// Records in a batch: by default, and at most. A batch is one intent and one commit here. Its
+/// records need no smaller window (semantics 8): recovery asks which batches are in the table.
+const BATCH_RECORDS: usize = 5_000;
 const BATCH_RECORDS_MAX: usize = 10_000;
 /// Bytes in a batch, by the engine's estimate: by default, and at most.
 const BATCH_BYTES: usize = 8 << 20;
 const BATCH_BYTES_MAX: usize = 64 << 20;
-/// Batches in flight together, at most: each takes a connection of the server.
+/// Batches in flight together: by default, and at most. Each takes a connection of the server. With
+/// two, one is written while the other is mapped or acknowledged.
+const CONCURRENCY: usize = 2;
 const CONCURRENCY_MAX: usize = 4;
 /// How long one batch may take, unless `timeout:` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -82,6 +89,7 @@ struct Postgres {
     capabilities: Capabilities,
     progress: Progress,
     pool: Pool,
+    straight: Straight,
     /// The table as it was last read.
     target: Mutex<Option<Arc<Target>>>,
     /// One maker of tables and columns at a time.
@@ -111,7 +119,7 @@ impl Postgres {
                     .map_or(BATCH_BYTES, |bytes| bytes.clamp(1, BATCH_BYTES_MAX)),
                 concurrency_max: config
                     .concurrency
-                    .map_or(1, |writers| writers.clamp(1, CONCURRENCY_MAX)),
+                    .map_or(CONCURRENCY, |writers| writers.clamp(1, CONCURRENCY_MAX)),
                 rate: config.rate,
                 timeout,
                 exactly_once: true,
@@ -124,6 +132,7 @@ impl Postgres {
             mode: config.mode,
             match_fields: config.match_fields,
             settings,
+            straight: Straight::default(),
             target: Mutex::new(None),
             making: tokio::sync::Mutex::new(()),
             opened: Mutex::new(None),
@@ -194,6 +203,7 @@ impl Postgres {
     }
 
     async fn open_run(&self, context: &RunContext) -> Result<Vec<Committed>, Fault> {
+        self.straight.reset();
         let loan = self.lend().await?;
         let work = self.enter(&loan.connection.client, context);
         let result = timeout_at(loan.deadline, work).await;
@@ -329,6 +339,7 @@ impl Postgres {
             progress: &self.progress,
             table: &self.settings.table,
             target: &target,
+            straight: &self.straight,
             timeout: self.capabilities.timeout,
             committing,
         }

@@ -26,7 +26,13 @@ pub(super) struct Checker<'a> {
     pub(super) match_fields: &'a [Name],
 }
 
-const NAMES: [&str; 4] = ["table", "privileges", "unique index", "progress schema"];
+const NAMES: [&str; 5] = [
+    "table",
+    "privileges",
+    "unique index",
+    "temporary tables",
+    "progress schema",
+];
 
 impl Checker<'_> {
     /// Every check, in order; those that a failure makes pointless are skipped.
@@ -108,6 +114,7 @@ impl Checker<'_> {
             }
             Some(target) => self.inspect_target(client, &target, &mut checks).await?,
         }
+        checks.push(self.temporary(client).await?);
         let state = self.progress.state(client).await?;
         checks.push(if !state.usable {
             Check::failed("progress schema", self.progress.unusable(&state))
@@ -164,6 +171,29 @@ impl Checker<'_> {
             Ok(_) => Check::failed("unique index", Target::not_unique(table, self.match_fields)),
         });
         Ok(())
+    }
+
+    /// Advice only: without them, large batches travel as arrays.
+    async fn temporary(&self, client: &Client) -> Result<Check, Error> {
+        let sql = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'), \
+                   current_user::pg_catalog.text, pg_catalog.current_database()::pg_catalog.text";
+        let row = ask::row(client, sql, Vec::new()).await?;
+        if row.get(0) {
+            return Ok(Check::passed(
+                "temporary tables",
+                "large batches go by COPY",
+            ));
+        }
+        let (role, database) = (ident(row.get(1)), ident(row.get(2)));
+        Ok(Check::warned(
+            "temporary tables",
+            Reason::new(
+                Code::DestinationObject,
+                format!("role {role} may not make temporary tables in database {database}"),
+            )
+            .detail("large batches are written several times slower without them")
+            .hint(format!("GRANT TEMPORARY ON DATABASE {database} TO {role};")),
+        ))
     }
 
     async fn may_create(&self, client: &Client) -> Result<Check, Error> {

@@ -1,9 +1,10 @@
 //! The one statement that carries out an operation for many records.
 //!
-//! Records arrive as one array of texts for each column. Every text is cast to the column's base
-//! type inside the statement, so a part of a batch runs by sending a part of the arrays. Rows that
-//! already hold the values are not written again: the comparison is by image (`*<>`), which works
-//! for every type and sees what `=` overlooks (the case of a citext, the scale of a numeric).
+//! Records arrive as one array of texts for each column, or in a temporary table that a COPY has
+//! filled. Every text is cast to the column's base type inside the statement, so a part of a batch
+//! runs by sending a part of the arrays. Rows that already hold the values are not written again:
+//! the comparison is by image (`*<>`), which works for every type and sees what `=` overlooks (the
+//! case of a citext, the scale of a numeric).
 
 use rowcast_core::Operation;
 
@@ -20,7 +21,33 @@ pub(super) struct Shape {
     pub(super) sets: Vec<usize>,
 }
 
-/// The statement for an operation. Its parameters are one `text[]` for each column of the shape.
+impl Shape {
+    /// All columns, in the order in which records carry them.
+    pub(super) fn all(&self) -> impl Iterator<Item = usize> {
+        self.matches.iter().chain(&self.sets).copied()
+    }
+}
+
+/// Where the records of a statement are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// In its parameters: one `text[]` for each column of the shape.
+    Arrays,
+    /// In a temporary table with the columns `c0`, `c1`, … of the shape and, where the operation
+    /// needs ordinals, `n`.
+    Table {
+        name: &'a str,
+        /// Which of the columns hold text that is still to be cast.
+        texts: &'a [bool],
+    },
+}
+
+/// Whether an operation's statement answers with ordinals of records.
+pub(super) fn numbered(operation: Operation) -> bool {
+    matches!(operation, Operation::Insert | Operation::Update)
+}
+
+/// The statement for an operation.
 ///
 /// An insert answers `(found bigint[], written bigint)`, an update `(missing bigint[], written
 /// bigint)`, both with ordinals from 1; the others answer nothing.
@@ -29,11 +56,14 @@ pub(super) fn statement(
     table: &TableName,
     target: &Target,
     shape: &Shape,
+    source: Source<'_>,
 ) -> String {
     let maker = Maker {
         table,
         target,
         shape,
+        source,
+        numbered: numbered(operation),
     };
     match operation {
         Operation::Upsert => maker.upsert(),
@@ -47,6 +77,8 @@ struct Maker<'a> {
     table: &'a TableName,
     target: &'a Target,
     shape: &'a Shape,
+    source: Source<'a>,
+    numbered: bool,
 }
 
 impl Maker<'_> {
@@ -55,8 +87,7 @@ impl Maker<'_> {
     }
 
     fn all(&self) -> impl Iterator<Item = &Column> {
-        let positions = self.shape.matches.iter().chain(&self.shape.sets);
-        positions.map(|position| self.column(*position))
+        self.shape.all().map(|position| self.column(position))
     }
 
     fn names(&self) -> String {
@@ -74,6 +105,24 @@ impl Maker<'_> {
 
     /// `records(v0, v1, …, n)`: the batch, typed and numbered.
     fn records(&self) -> String {
+        match self.source {
+            Source::Arrays => self.unnested(),
+            Source::Table { name, texts } => self.copied(name, texts),
+        }
+    }
+
+    fn copied(&self, name: &str, texts: &[bool]) -> String {
+        let values = join(self.all().zip(texts).enumerate().map(
+            |(n, (column, text))| match text {
+                true => format!("b.c{n}::{} AS v{n}", column.cast),
+                false => format!("b.c{n} AS v{n}"),
+            },
+        ));
+        let ordinal = if self.numbered { ", b.n" } else { "" };
+        format!("records AS NOT MATERIALIZED (SELECT {values}{ordinal} FROM {name} AS b)")
+    }
+
+    fn unnested(&self) -> String {
         let arrays = join((1..=self.all().count()).map(|n| format!("pg_catalog.unnest(${n})")));
         let inputs = join((0..self.all().count()).map(|n| format!("c{n}")));
         let casts = join(

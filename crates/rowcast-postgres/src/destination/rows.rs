@@ -1,17 +1,20 @@
-//! From the records of a batch to rows of texts, sorted into statements.
+//! From the records of a batch to groups that share a statement.
 //!
 //! Records that carry the same columns share a statement. What can't be sent at all (no value to
 //! match by, a NUL character) is rejected here, alone.
 
-use rowcast_core::{Batch, Code, Operation, Outcome, Reason, Record};
+use std::cmp::Ordering;
+
+use rowcast_core::json::to_text;
+use rowcast_core::{Batch, Code, Operation, Outcome, Reason, Record, Value};
 
 use super::merge::Shape;
 use super::name::TableName;
-use super::target::Target;
+use super::target::{Column, Target};
 use super::text::cell;
 use crate::sql::ident;
 
-/// One record, as a statement takes it.
+/// One record as texts.
 #[derive(Debug)]
 pub(super) struct Row {
     /// Its place in the batch.
@@ -24,10 +27,62 @@ pub(super) struct Row {
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) shape: Shape,
-    pub(super) rows: Vec<Row>,
+    /// Places in the batch, in the order of the identities.
+    pub(super) rows: Vec<usize>,
+    /// For each of `shape.sets`, the place among the record's fields.
+    sources: Vec<usize>,
+    /// The record whose members gave the shape, by its place in the batch.
+    like: usize,
+    /// Whether the shape follows from the members' names alone.
+    by_names: bool,
 }
 
-/// Sorts a batch into groups. `outcomes` takes the records that can't be sent.
+impl Group {
+    /// The value of a record for a column of the shape.
+    pub(super) fn value<'a>(&self, record: &'a Record, column: usize) -> &'a Value {
+        let matches = self.shape.matches.len();
+        match column.checked_sub(matches) {
+            None => &record.match_on[column].1,
+            Some(set) => &record.fields[self.sources[set]].1,
+        }
+    }
+
+    /// The records as texts. `outcomes` takes those that PostgreSQL can't hold.
+    pub(super) fn texts(
+        &self,
+        batch: &Batch,
+        target: &Target,
+        outcomes: &mut [Outcome],
+    ) -> Vec<Row> {
+        let columns: Vec<&Column> = self.shape.all().map(|at| &target.columns[at]).collect();
+        let mut rows = Vec::with_capacity(self.rows.len());
+        for position in &self.rows {
+            let record = &batch.records[*position];
+            let cells = columns.iter().enumerate().map(|(n, column)| {
+                cell(self.value(record, n), &column.form).map_err(|why| unstorable(column, why))
+            });
+            match cells.collect() {
+                Ok(cells) => rows.push(Row {
+                    position: *position,
+                    cells,
+                }),
+                Err(reason) => outcomes[*position] = Outcome::Rejected(reason),
+            }
+        }
+        rows
+    }
+}
+
+/// A value that no column of its kind can hold.
+pub(super) fn unstorable(column: &Column, why: &str) -> Reason {
+    Reason::new(
+        Code::DestinationRejected,
+        format!("a value for column {} can't be stored", ident(&column.name)),
+    )
+    .detail(why)
+}
+
+/// Sorts a batch into groups. `outcomes` takes the records without a value to match by.
 ///
 /// # Errors
 /// `E0608`: a field that is no column, or one that can't be written.
@@ -39,39 +94,85 @@ pub(super) fn groups(
 ) -> Result<Vec<Group>, Reason> {
     let mut groups: Vec<Group> = Vec::new();
     for (position, (record, outcome)) in batch.records.iter().zip(outcomes).enumerate() {
-        let shape = shape(batch.operation, record, table, target)?;
-        let cells = match cells(record, &shape, target) {
-            Ok(cells) => cells,
-            Err(reason) => {
-                *outcome = Outcome::Rejected(reason);
-                continue;
+        let known = groups
+            .iter()
+            .position(|group| group.by_names && same_names(record, &batch.records[group.like]));
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let made = group(batch, position, table, target)?;
+                let same = |group: &Group| {
+                    group.shape == made.shape
+                        && group.sources == made.sources
+                        && group.by_names == made.by_names
+                };
+                match groups.iter().position(same) {
+                    Some(at) => at,
+                    None => {
+                        groups.push(made);
+                        groups.len() - 1
+                    }
+                }
             }
         };
-        let row = Row { position, cells };
-        match groups.iter_mut().find(|group| group.shape == shape) {
-            Some(group) => group.rows.push(row),
-            None => groups.push(Group {
-                shape,
-                rows: vec![row],
-            }),
+        match record.match_on.iter().find(|(_, value)| value.is_null()) {
+            Some((name, _)) => *outcome = Outcome::Rejected(unmatched(name)),
+            None => groups[at].rows.push(position),
         }
     }
+    groups.retain(|group| !group.rows.is_empty());
     for group in &mut groups {
         // One order for every writer, so that two of them rarely wait for each other in a circle.
-        let matches = group.shape.matches.len();
         group
             .rows
-            .sort_by(|a, b| a.cells[..matches].cmp(&b.cells[..matches]));
+            .sort_by(|a, b| by_identity(&batch.records[*a], &batch.records[*b]));
     }
     Ok(groups)
 }
 
-fn shape(
-    operation: Operation,
-    record: &Record,
+fn unmatched(name: &str) -> Reason {
+    Reason::new(
+        Code::MatchMissing,
+        format!(
+            "the record has no value for {}, by which it is matched",
+            ident(name)
+        ),
+    )
+}
+
+fn same_names(a: &Record, b: &Record) -> bool {
+    let same = |a: &rowcast_core::Object, b: &rowcast_core::Object| {
+        a.len() == b.len() && a.iter().zip(b).all(|((a, _), (b, _))| a == b)
+    };
+    same(&a.match_on, &b.match_on) && same(&a.fields, &b.fields)
+}
+
+fn by_identity(a: &Record, b: &Record) -> Ordering {
+    let pairs = a.match_on.iter().zip(&b.match_on);
+    let mut orders = pairs.map(|((_, a), (_, b))| by_value(a, b));
+    orders
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
+}
+
+/// Any total order does.
+fn by_value(a: &Value, b: &Value) -> Ordering {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => a.cmp(b),
+        (Value::Text(a), Value::Text(b)) => a.cmp(b),
+        (Value::Uuid(a), Value::Uuid(b)) => a.cmp(b),
+        _ => (a.kind().cmp(b.kind())).then_with(|| to_text(a).cmp(&to_text(b))),
+    }
+}
+
+/// A group without rows that the record at `position` would fit into.
+fn group(
+    batch: &Batch,
+    position: usize,
     table: &TableName,
     target: &Target,
-) -> Result<Shape, Reason> {
+) -> Result<Group, Reason> {
+    let (operation, record) = (batch.operation, &batch.records[position]);
     let column = |name: &str| {
         let at = target
             .position(name)
@@ -99,13 +200,23 @@ fn shape(
             Operation::Insert | Operation::Upsert => column(name),
         })
         .collect::<Result<Vec<usize>, Reason>>()?;
-    let mut sets = Vec::with_capacity(record.fields.len());
+    let mut made = Group {
+        shape: Shape {
+            matches,
+            sets: Vec::with_capacity(record.fields.len()),
+        },
+        rows: Vec::new(),
+        sources: Vec::with_capacity(record.fields.len()),
+        like: position,
+        by_names: true,
+    };
     if operation != Operation::Delete {
-        for (name, value) in &record.fields {
+        for (source, (name, value)) in record.fields.iter().enumerate() {
             let matched = record.match_on.iter().find(|(field, _)| field == name);
             let at = match matched {
                 // The identity is what the record is found by; only an update may change it.
                 Some((_, by)) => {
+                    made.by_names &= operation != Operation::Update;
                     let at = target.position(name);
                     let changes = by != value || at.is_some_and(|at| target.columns[at].loose);
                     if operation != Operation::Update || !changes {
@@ -115,49 +226,9 @@ fn shape(
                 }
                 None => column(name)?,
             };
-            sets.push(at);
+            made.shape.sets.push(at);
+            made.sources.push(source);
         }
     }
-    Ok(Shape { matches, sets })
-}
-
-fn cells(record: &Record, shape: &Shape, target: &Target) -> Result<Vec<Option<Box<str>>>, Reason> {
-    let mut cells = Vec::with_capacity(shape.matches.len() + shape.sets.len());
-    for (at, (name, value)) in shape.matches.iter().zip(&record.match_on) {
-        let text = encode(target, *at, value)?;
-        if text.is_none() {
-            return Err(Reason::new(
-                Code::MatchMissing,
-                format!(
-                    "the record has no value for {}, by which it is matched",
-                    ident(name)
-                ),
-            ));
-        }
-        cells.push(text);
-    }
-    for at in &shape.sets {
-        let name = &target.columns[*at].name;
-        let value = record.fields.iter().find(|(field, _)| field == name);
-        cells.push(match value {
-            Some((_, value)) => encode(target, *at, value)?,
-            None => None,
-        });
-    }
-    Ok(cells)
-}
-
-fn encode(
-    target: &Target,
-    at: usize,
-    value: &rowcast_core::Value,
-) -> Result<Option<Box<str>>, Reason> {
-    let column = &target.columns[at];
-    cell(value, &column.form).map_err(|why| {
-        Reason::new(
-            Code::DestinationRejected,
-            format!("a value for column {} can't be stored", ident(&column.name)),
-        )
-        .detail(why)
-    })
+    Ok(made)
 }

@@ -6,6 +6,7 @@ use rowcast_core::{Code, Mode, Name, Operation, Reason};
 use tokio_postgres::{Client, Error};
 
 use super::ask::{self, Param};
+use super::binary::{Native, native};
 use super::name::{NAME_BYTES_MAX, TableName, ident_list};
 use super::text::Form;
 use crate::sql::ident;
@@ -21,6 +22,8 @@ pub(super) struct Column {
     /// The type's own equality operator, for matching.
     pub(super) equals: String,
     pub(super) form: Form,
+    /// The base type's binary form, when it is one that can be written.
+    pub(super) native: Option<Native>,
     /// `GENERATED ALWAYS AS (…) STORED`: can't be written.
     pub(super) generated: bool,
     /// `GENERATED ALWAYS AS IDENTITY`: an insert must say that it overrides it, an update can't.
@@ -37,12 +40,26 @@ pub(super) struct Target {
     pub(super) columns: Vec<Column>,
     /// Row-level security applies to the role.
     pub(super) row_security: bool,
-    /// Column positions of each index that `ON CONFLICT` may use.
-    pub(super) unique: Vec<Vec<usize>>,
+    /// The role may make temporary tables.
+    pub(super) temporary: bool,
+    /// A plain table, in which a COPY does what an INSERT does: no rules, no row-level security.
+    pub(super) plain: bool,
+    /// Each index that `ON CONFLICT` may use.
+    pub(super) unique: Vec<Unique>,
+}
+
+/// A unique index.
+#[derive(Debug, Clone)]
+pub(super) struct Unique {
+    pub(super) name: String,
+    /// Column positions.
+    pub(super) columns: Vec<usize>,
 }
 
 const TABLE_SQL: &str = "
-SELECT c.oid, pg_catalog.row_security_active(c.oid)
+SELECT c.oid, pg_catalog.row_security_active(c.oid),
+       pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY'),
+       c.relkind = 'r' AND NOT c.relhasrules
   FROM pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
  WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'f')";
@@ -65,7 +82,8 @@ SELECT a.attname::pg_catalog.text,
        a.attidentity = 'a',
        eq.operator,
        t.typtype = 'e',
-       a.attnum
+       a.attnum,
+       t.oid
   FROM pg_catalog.pg_attribute AS a
   JOIN base AS b ON b.start = a.atttypid
   JOIN pg_catalog.pg_type AS t ON t.oid = b.oid AND t.typtype <> 'd'
@@ -86,8 +104,10 @@ SELECT a.attname::pg_catalog.text,
 
 // Only what ON CONFLICT can infer: complete, valid, checked at once, plain columns.
 const UNIQUE_SQL: &str = "
-SELECT (pg_catalog.string_to_array(i.indkey::pg_catalog.text, ' ')::pg_catalog.int4[])[1:i.indnkeyatts]
+SELECT (pg_catalog.string_to_array(i.indkey::pg_catalog.text, ' ')::pg_catalog.int4[])[1:i.indnkeyatts],
+       c.relname::pg_catalog.text
   FROM pg_catalog.pg_index AS i
+  JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
  WHERE i.indrelid = $1 AND i.indisunique AND i.indisvalid AND i.indimmediate
    AND i.indpred IS NULL AND i.indexprs IS NULL";
 
@@ -124,9 +144,17 @@ impl Target {
         Ok(Some(Self {
             oid,
             row_security: row.get(1),
+            temporary: row.get(2),
+            plain: row.get::<_, bool>(3) && !row.get::<_, bool>(1),
             unique: unique
                 .iter()
-                .filter_map(|row| row.get::<_, Vec<i32>>(0).iter().map(position).collect())
+                .filter_map(|row| {
+                    let columns = row.get::<_, Vec<i32>>(0);
+                    Some(Unique {
+                        name: row.get(1),
+                        columns: columns.iter().map(position).collect::<Option<_>>()?,
+                    })
+                })
                 .collect(),
             columns: columns.iter().map(column).collect(),
         }))
@@ -154,8 +182,14 @@ impl Target {
 
     /// Whether `ON CONFLICT` with exactly these columns has an index to use.
     pub(super) fn unique_over(&self, columns: &[usize]) -> bool {
-        self.unique.iter().any(|index| {
-            index.len() == columns.len() && columns.iter().all(|column| index.contains(column))
+        self.unique_indexes(columns).next().is_some()
+    }
+
+    /// The unique indexes over exactly these columns.
+    pub(super) fn unique_indexes(&self, columns: &[usize]) -> impl Iterator<Item = &Unique> {
+        self.unique.iter().filter(|index| {
+            index.columns.len() == columns.len()
+                && columns.iter().all(|column| index.columns.contains(column))
         })
     }
 
@@ -297,6 +331,7 @@ fn column(row: &tokio_postgres::Row) -> Column {
             },
             None => scalar(base),
         },
+        native: native(row.get(10), enumeration),
         generated: row.get(5),
         identity_always: row.get(6),
         loose: !(enumeration

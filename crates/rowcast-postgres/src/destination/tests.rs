@@ -1,8 +1,11 @@
 //! Against a real PostgreSQL: what each mode does, what survives, what happens once.
 
+mod conformance;
+mod copy;
 mod exactly_once;
 mod modes;
 mod rejects;
+mod same;
 mod setup;
 mod values;
 
@@ -10,8 +13,8 @@ use std::sync::Arc;
 
 use rowcast_core::key::KeyPart;
 use rowcast_core::{
-    Batch, Destination as _, DestinationConfig, Key, Mode, Object, Operation, Outcome, Record,
-    RunContext, SettingValue, Value,
+    Batch, Destination as _, DestinationConfig, Key, Mode, Name, Object, Operation, Outcome,
+    Record, RunContext, SettingValue, Value,
 };
 use rowcast_testkit::postgres::{Cluster, Database};
 

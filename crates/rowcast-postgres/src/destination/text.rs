@@ -18,6 +18,9 @@ use std::fmt::Write as _;
 use rowcast_core::Value;
 use rowcast_core::json::{from_json, push_text, push_value};
 
+/// Why a text with this character can't be stored.
+pub(super) const NUL: &str = "PostgreSQL's text can't hold the character U+0000";
+
 /// What a column's type needs from a value's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Form {
@@ -37,12 +40,13 @@ pub(super) fn cell(value: &Value, form: &Form) -> Result<Option<Box<str>>, &'sta
     let mut out = String::new();
     push(&mut out, value, form);
     if out.contains('\0') {
-        return Err("PostgreSQL's text can't hold the character U+0000");
+        return Err(NUL);
     }
     Ok(Some(out.into_boxed_str()))
 }
 
-fn push(out: &mut String, value: &Value, form: &Form) {
+/// Appends the text of a value that is not null.
+pub(super) fn push(out: &mut String, value: &Value, form: &Form) {
     match (form, value) {
         (_, Value::Text(text)) => out.push_str(text),
         (Form::Json, value) => push_value(out, value),

@@ -1,7 +1,7 @@
 //! One batch, one transaction: fence, claim, records, rejected ones noted, commit.
 //!
-//! A record that the table refuses is found by halving under savepoints inside the same
-//! transaction; the others are kept. Must never say *not applied* once COMMIT was sent, and never
+//! Large groups of records go by COPY (`load.rs`), others as arrays. A record that the table refuses
+//! is found by halving under savepoints inside the same transaction; the others are kept. Must never say *not applied* once COMMIT was sent, and never
 //! let a batch take effect twice.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,8 @@ use rowcast_core::{Batch, Code, Fault, Operation, Outcome, Reason, killpoint};
 use tokio_postgres::{Client, Error};
 
 use super::ask::{self, Param};
-use super::merge::statement;
+use super::load::{COPY_RECORDS_MIN, Load, Straight};
+use super::merge::{Source, statement};
 use super::name::TableName;
 use super::progress::{Claim, Progress};
 use super::refusal::{Refusal, Speaker};
@@ -37,15 +38,19 @@ pub(super) struct Writer<'a> {
     pub(super) progress: &'a Progress,
     pub(super) table: &'a TableName,
     pub(super) target: &'a Target,
+    pub(super) straight: &'a Straight,
     pub(super) timeout: Duration,
     /// Set just before COMMIT is sent: from then on the outcome is unknown until confirmed.
     pub(super) committing: &'a AtomicBool,
 }
 
+/// Reasons of records, by their place in a statement.
+pub(super) type But = Vec<(usize, Reason)>;
+
 /// What one statement did.
-enum Attempt {
+pub(super) enum Answer {
     /// Done, but for these rows of the part.
-    Done(Vec<(usize, Reason)>),
+    Done(But),
     Refused(Reason),
 }
 
@@ -70,8 +75,8 @@ impl Writer<'_> {
             Ok(Claim::New) => {}
         }
         let mut statements = 0;
-        for group in &groups {
-            statements += self.merge(batch.operation, group, &mut outcomes).await?;
+        for (name, group) in groups.iter().enumerate() {
+            statements += self.merge(batch, group, name, &mut outcomes).await?;
         }
         self.progress
             .note(self.client, batch, &outcomes)
@@ -90,7 +95,7 @@ impl Writer<'_> {
         })
     }
 
-    async fn run(&self, sql: &str) -> Result<(), Fault> {
+    pub(super) async fn run(&self, sql: &str) -> Result<(), Fault> {
         self.client
             .batch_execute(sql)
             .await
@@ -101,26 +106,49 @@ impl Writer<'_> {
     /// 1 + 2 × 10 statements at most.
     async fn merge(
         &self,
-        operation: Operation,
+        batch: &Batch,
         group: &Group,
+        name: usize,
         outcomes: &mut [Outcome],
     ) -> Result<usize, Fault> {
-        let sql = statement(operation, self.table, self.target, &group.shape);
+        let operation = batch.operation;
         let mut statements = 0;
-        let mut parts = Vec::from([(0, group.rows.len())]);
+        let mut refused = false;
+        if group.rows.len() >= COPY_RECORDS_MIN {
+            let load = self.load(batch, group, name, outcomes, &mut statements);
+            match load.await? {
+                Load::Done => return Ok(statements),
+                Load::Refused => refused = true,
+                Load::Unable => {}
+            }
+        }
+        let all = group.texts(batch, self.target, outcomes);
+        let sql = statement(
+            operation,
+            self.table,
+            self.target,
+            &group.shape,
+            Source::Arrays,
+        );
+        let mut parts = Vec::new();
+        match all.len() {
+            0 => {}
+            // The COPY was the attempt with all of them.
+            count if refused && count > 1 => parts.extend([(count / 2, count), (0, count / 2)]),
+            count => parts.push((0, count)),
+        }
         while let Some((start, end)) = parts.pop() {
             statements += 1;
-            let rows = &group.rows[start..end];
+            let rows = &all[start..end];
             match self.attempt(operation, &sql, rows).await? {
-                Attempt::Done(but) => {
+                Answer::Done(but) => {
                     self.run("RELEASE SAVEPOINT part").await?;
                     for (row, reason) in but {
                         outcomes[rows[row].position] = Outcome::Rejected(reason);
                     }
                 }
-                Attempt::Refused(reason) => {
-                    self.run("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
-                        .await?;
+                Answer::Refused(reason) => {
+                    self.back().await?;
                     if let [row] = rows {
                         outcomes[row.position] = Outcome::Rejected(reason);
                     } else {
@@ -139,7 +167,7 @@ impl Writer<'_> {
         operation: Operation,
         sql: &str,
         rows: &[Row],
-    ) -> Result<Attempt, Fault> {
+    ) -> Result<Answer, Fault> {
         let params = (0..rows[0].cells.len())
             .map(|column| {
                 let texts = rows.iter().map(|row| row.cells[column].as_deref());
@@ -156,8 +184,18 @@ impl Writer<'_> {
             Ok(answer) => answer,
             Err(error) => return self.refused(&error),
         };
+        Ok(self.answer(operation, answer, rows.len()))
+    }
+
+    /// Reads the answer of a statement with `count` records.
+    pub(super) fn answer(
+        &self,
+        operation: Operation,
+        answer: Vec<tokio_postgres::Row>,
+        count: usize,
+    ) -> Answer {
         let Some(answer) = answer.first() else {
-            return Ok(Attempt::Done(Vec::new()));
+            return Answer::Done(Vec::new());
         };
         let ordinals: Vec<i64> = answer.get(0);
         let done: i64 = answer.get(1);
@@ -165,20 +203,20 @@ impl Writer<'_> {
             ordinals
                 .iter()
                 .map(|ordinal| (*ordinal as usize - 1, reason()))
-                .collect::<Vec<_>>()
+                .collect::<But>()
         };
-        Ok(match operation {
-            Operation::Update => Attempt::Done(but(&|| self.missing())),
+        match operation {
+            Operation::Update => Answer::Done(but(&|| self.missing())),
             // Rows that were neither there nor written: another session was quicker, and halving
             // finds which they are.
-            _ if (done as usize) + ordinals.len() < rows.len() => Attempt::Refused(self.exists()),
-            _ => Attempt::Done(but(&|| self.exists())),
-        })
+            _ if (done as usize) + ordinals.len() < count => Answer::Refused(self.exists()),
+            _ => Answer::Done(but(&|| self.exists())),
+        }
     }
 
-    fn refused(&self, error: &Error) -> Result<Attempt, Fault> {
+    fn refused(&self, error: &Error) -> Result<Answer, Fault> {
         match self.speaker.judge(error) {
-            Refusal::Record(reason) => Ok(Attempt::Refused(reason)),
+            Refusal::Record(reason) => Ok(Answer::Refused(reason)),
             Refusal::Whole(fault) => Err(*fault),
         }
     }
