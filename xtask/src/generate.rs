@@ -3,10 +3,11 @@
 //! The binary writes what it knows of itself (`rowcast docs-reference FOLDER`: command line, YAML
 //! keys, mapping functions, connectors, error codes, modes). The page of rules and their tests is
 //! made here, because it is read from the source text; so are the lines of the table of contents
-//! for errors and reference, whose pages come and go with the code.
+//! for errors and reference, whose pages come and go with the code. The page of the benchmark is
+//! made by the benchmark from its results file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Outcome;
@@ -19,6 +20,9 @@ use crate::workspace;
 
 /// Where generated pages live. Nothing in this folder is written by hand.
 const FOLDER: &str = "docs/src/reference/";
+
+/// Charts of the benchmark; nothing else is in this folder.
+const CHARTS: &str = "docs/src/benchmark/";
 
 /// A page by hand that shows the first table of a generated one.
 const SHOWS_TABLE: (&str, &str) = ("docs/src/concepts/modes.md", "docs/src/reference/modes.md");
@@ -45,7 +49,8 @@ pub(crate) fn run(what: Do) -> Outcome {
     differing.extend(
         tree.files()
             .map(|(path, _)| path)
-            .filter(|path| path.starts_with(FOLDER) && !wanted.contains_key(*path)),
+            .filter(|path| path.starts_with(FOLDER) || path.starts_with(CHARTS))
+            .filter(|path| !wanted.contains_key(*path)),
     );
     if differing.is_empty() {
         say(&format!("{} generated pages are up to date", wanted.len()));
@@ -87,6 +92,9 @@ fn wanted(tree: &Tree) -> Result<BTreeMap<String, String>, String> {
             wanted.insert(format!("{FOLDER}{name}"), text);
         }
     }
+    for (path, text) in from_benchmark()? {
+        wanted.insert(path, text);
+    }
     let (page, of) = SHOWS_TABLE;
     if let Some(from) = wanted.get(of) {
         let text = pages::with_table_of(tree.get(page).unwrap_or_default(), from)
@@ -107,17 +115,41 @@ fn wanted(tree: &Tree) -> Result<BTreeMap<String, String>, String> {
     Ok(wanted)
 }
 
-/// What the binary writes of itself.
-fn from_binary() -> Result<BTreeMap<String, String>, String> {
-    // The same selection of packages and targets as the tests, so that nothing is built twice.
-    workspace::build()?;
-    let target = workspace::target_folder()?;
-    let folder = target.join("docs-reference");
+/// An empty folder below Cargo's target folder.
+fn empty_folder(name: &str) -> Result<PathBuf, String> {
+    let folder = workspace::target_folder()?.join(name);
     let failed = |error: std::io::Error| format!("could not use {}: {error}", folder.display());
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(failed)?;
     }
     std::fs::create_dir_all(&folder).map_err(failed)?;
+    Ok(folder)
+}
+
+/// What the benchmark makes of its results: the page and the charts, by path.
+fn from_benchmark() -> Result<BTreeMap<String, String>, String> {
+    let folder = empty_folder("docs-benchmark")?;
+    let program = workspace::target_folder()?.join("debug/rowcast-bench");
+    let mut command = Command::new(program);
+    command.arg("--render").arg("--root").arg(root());
+    process::run(command.arg("--into").arg(&folder))?;
+    let page = read_folder(&folder.join("docs/src"))?;
+    let charts = read_folder(&folder.join(CHARTS))?;
+    let page = page
+        .into_iter()
+        .map(|(name, text)| (format!("docs/src/{name}"), text));
+    let charts = charts
+        .into_iter()
+        .map(|(name, text)| (format!("{CHARTS}{name}"), text));
+    Ok(page.chain(charts).collect())
+}
+
+/// What the binary writes of itself.
+fn from_binary() -> Result<BTreeMap<String, String>, String> {
+    // The same selection of packages and targets as the tests, so that nothing is built twice.
+    workspace::build()?;
+    let target = workspace::target_folder()?;
+    let folder = empty_folder("docs-reference")?;
     let program = target.join("debug/rowcast");
     process::run(Command::new(program).arg("docs-reference").arg(&folder))?;
     read_folder(&folder)
@@ -128,6 +160,9 @@ fn read_folder(folder: &Path) -> Result<BTreeMap<String, String>, String> {
     let failed = |error: std::io::Error| format!("could not read {}: {error}", folder.display());
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
+        if entry.path().is_dir() {
+            continue;
+        }
         let text = std::fs::read_to_string(entry.path()).map_err(failed)?;
         pages.insert(entry.file_name().to_string_lossy().into_owned(), text);
     }

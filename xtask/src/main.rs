@@ -3,6 +3,7 @@
 //! It builds in seconds, because it is the first thing a new contributor types: no dependency but
 //! a JSON reader. It must never be a dependency of anything, and never do what Cargo does itself.
 
+mod bench;
 mod generate;
 mod layers;
 mod pending;
@@ -30,6 +31,7 @@ Commands:
   lint                Clippy and rustdoc, with warnings as errors; cargo-deny where it is installed
   tidy                The rules a compiler does not know: floors, names, pages, rules and tests
   generate [--check]  Write the reference pages that come from code, or say which are out of date
+  bench [OPTIONS]     Measure the release program; `cargo xtask bench --help` says how
   docs                Build the book (with mdbook) and the crates' documentation
 
 Layers of `test`:
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         ["test", names @ ..] => layers::run(names),
         ["generate"] => generate::run(generate::Do::Write),
         ["generate", "--check"] => generate::run(generate::Do::Compare),
+        ["bench", words @ ..] => bench::run(words),
         ["docs"] => docs(),
         other => Err(format!(
             "`{}` is not a command of xtask; `cargo xtask help` lists them",

@@ -29,6 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["rowcast-core", "rowcast-app", "rowcast-server"],
     ),
     ("rowcast-testkit", &["rowcast-core"]),
+    ("rowcast-bench", &[]),
     ("xtask", &[]),
 ];
 
