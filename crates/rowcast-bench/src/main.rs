@@ -73,6 +73,7 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Result<(), String> {
     let cache = options.target.join("bench");
     let folder = options.dir.clone().unwrap_or_else(|| cache.clone());
+    remove_leftovers(&folder);
     let folder = folder.join(format!("run-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let measured = measure_all(options.clone(), &cache, &folder);
@@ -103,6 +104,18 @@ fn run(options: Options) -> Result<(), String> {
     write(&file, &results.text()?)?;
     say(&format!("\nwritten to {}", file.display()));
     render(&options)
+}
+
+/// Removes what killed runs have left: their data may be gigabytes.
+fn remove_leftovers(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix("run-").and_then(|pid| pid.parse().ok());
+        if pid.is_some_and(|pid: u32| proc::stat(pid).is_none()) {
+            // One that can't be removed is in nobody's way.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn measure_all(options: Options, cache: &Path, folder: &Path) -> Result<Results, String> {

@@ -14,14 +14,18 @@ const CHARTS: &str = "docs/src/benchmark/";
 /// What each peer can't do, whatever its speed. Not measured: read in their documentation and
 /// tried.
 const ABILITIES: &str = "\
-| | changes without a cursor column | removed rows | HTTP | resumes after a crash without sending again |
+| | changes without a cursor column | removed rows | HTTP | one row that the service refuses |
 |---|---|---|---|---|
-| rowcast | yes, checksums in the source | yes | yes | yes, all but the records in flight |
-| drt 1.2.1 | only to PostgreSQL, by reading all rows back | only to PostgreSQL (`mirror`) | yes, one request at a time | no |
-| sling 1.4.11 | no, `update_key` | no, a paid feature | no | no |
-| dlt 1.31 | no, `incremental` | no | with code of one's own | by load package |
-| psql pipe | no, everything each time | no | no | no |
+| rowcast | yes, by checksums in the source | yes | yes | is set aside with its reason; it alone is tried again |
+| drt 1.2.1 | only to PostgreSQL, by sending every row again | only to PostgreSQL, `mirror` | yes, one request at a time | stops every run, or is lost with `skip` |
+| sling 1.4.11 | no, needs `update_key` | no | no | – |
+| dlt 1.31 | no, needs `incremental` | no | with code of one's own | stops every run |
+| psql pipe | no, every row each time | no | no | stops the whole |
 ";
+
+/// What a page says that was not made from full results.
+const INTERIM: &str = "\
+These figures are of a quick run with fewer rows. They show what is measured; they judge nothing.\n\n";
 
 /// The words of a bar.
 pub(crate) fn bar(bar: Bar, unit: &str) -> String {
@@ -91,16 +95,32 @@ fn number(measure: &Measure, name: &str) -> String {
         .map_or_else(|| "–".to_owned(), for_people)
 }
 
+/// Figures that only some measures have, and their words.
+const BESIDES: &[(&str, &str)] = &[
+    ("state_mb", "MB of state"),
+    ("source_mb", "MB heap of the source"),
+    ("start_s", "s to the first query"),
+    ("payloads_in_log", "payloads in the log"),
+];
+
+fn besides(measure: &Measure) -> String {
+    let found = BESIDES.iter().filter_map(|(name, words)| {
+        let value = measure.figure(name)?;
+        Some(format!("{} {words}", for_people(value)))
+    });
+    found.collect::<Vec<_>>().join(", ")
+}
+
 fn measures_table(results: &Results) -> String {
     let mut table = String::from(
         "| goal | what | rows | runs | wall s (least – most) | rows/s | CPU s worker | server | \
-         sink | peak MB | log MB | temp MB |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
+         sink | peak MB | log MB | temp MB | besides |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|\n",
     );
     for measure in &results.measures {
         let rows = separated(measure.rows as i64);
         if let Some(void) = &measure.void {
             table.push_str(&format!(
-                "| {} | {} | {rows} | {} | **void**: {} | | | | | | | |\n",
+                "| {} | {} | {rows} | {} | **void**: {} | | | | | | | | |\n",
                 measure.goal,
                 cell(&measure.label),
                 measure.runs,
@@ -123,7 +143,7 @@ fn measures_table(results: &Results) -> String {
             .rows_per_second()
             .map_or_else(|| "–".to_owned(), for_people);
         table.push_str(&format!(
-            "| {} | {} | {rows} | {} | {wall} | {speed} | {} | {} | {} | {} | {} | {} |\n",
+            "| {} | {} | {rows} | {} | {wall} | {speed} | {} | {} | {} | {} | {} | {} | {} |\n",
             measure.goal,
             cell(&measure.label),
             measure.runs,
@@ -133,6 +153,7 @@ fn measures_table(results: &Results) -> String {
             n("memory_mb"),
             n("wal_mb"),
             n("temp_mb"),
+            besides(measure),
         ));
     }
     table
@@ -291,7 +312,7 @@ pub(crate) fn files(results: &Results, why: &BTreeMap<String, String>) -> BTreeM
          work in turns. A figure is the median of its runs after a warm-up. What arrived is compared with\n\
          the source after each run, by count and checksum; a run that differs is void. Times depend on the\n\
          machine, so the goals are ratios within one run.\n\n\
-         {pictures}## Goals\n\n\
+         {interim}{pictures}## Goals\n\n\
          A missed bar stays here until the code meets it.\n\n{goals}\n\
          ## What the others can't do\n\n\
          Speed is compared only for what a tool can do at all.\n\n{ABILITIES}\n\
@@ -304,6 +325,7 @@ pub(crate) fn files(results: &Results, why: &BTreeMap<String, String>) -> BTreeM
          | machine | {cores} cores ({processor}), {memory} GiB memory, {kernel} |\n\
          | server | PostgreSQL {server} |\n| settings | {settings} |\n| peers | {peers} |\n\
          | rows | {rows}; big table {big} |\n| results | `bench/results/{name}.json` |\n",
+        interim = if results.name == "full" { "" } else { INTERIM },
         goals = goals_table(results, why),
         measures = measures_table(results),
         date = results.date,

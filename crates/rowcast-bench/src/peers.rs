@@ -121,7 +121,7 @@ impl Peers {
             "bench: {{type: postgres, host: 127.0.0.1, port: {port}, dbname: base, \
              user: postgres, password_env: PG_PASSWORD}}\n"
         );
-        self.write("drt/home/.drt/profiles.yml", &profile)?;
+        self.write("drt/user/.drt/profiles.yml", &profile)?;
         let project = "name: bench\nversion: \"1\"\nprofile: bench\n";
         self.write("drt/drt_project.yml", project)?;
         let columns = COLUMNS.join(", ");
@@ -137,7 +137,7 @@ impl Peers {
         command
             .args(["run", "--select", "bench", "--output", "json"])
             .current_dir(&folder)
-            .env("HOME", folder.join("home"))
+            .env("HOME", folder.join("user"))
             .env("PG_PASSWORD", "x");
         Ok(command)
     }

@@ -4,7 +4,7 @@
 //! compared with the source after it.
 
 mod finding;
-mod models;
+mod queries;
 mod sending;
 mod tables;
 
@@ -22,8 +22,8 @@ const SCENARIOS: &[(u8, &str, Scenario)] = &[
     (10, "one row a request", sending::single),
     (6, "PostgreSQL to PostgreSQL", tables::postgres),
     (9, "the size of state", finding::state),
-    (11, "a joined model, no change", models::joined),
-    (12, "a small model, no change", models::small),
+    (11, "a joined model, no change", queries::joined),
+    (12, "a small model, no change", queries::small),
     (3, "1 % and 10 % changed", finding::changes),
     (8, "write-ahead log in the source", finding::log),
     (7, "memory", finding::memory),

@@ -15,8 +15,8 @@ pub(crate) struct Bar {
     pub(crate) kind: Kind,
 }
 
-const WIDTH: f64 = 760.0;
-const LABELS: f64 = 300.0;
+const WIDTH: f64 = 800.0;
+const LABELS: f64 = 340.0;
 const VALUES: f64 = 110.0;
 const ROW: f64 = 28.0;
 const TOP: f64 = 58.0;
@@ -148,7 +148,7 @@ mod tests {
             kind: Kind::Peer,
         };
         let svg = chart("t", "s", &[bar(4.0), bar(1.0)], Some((2.0, "goal")));
-        for part in ["width=\"350.0\"", "width=\"87.5\"", "x1=\"475.0\""] {
+        for part in ["width=\"350.0\"", "width=\"87.5\"", "x1=\"515.0\""] {
             assert!(svg.contains(part), "{part}: {svg}");
         }
     }

@@ -67,7 +67,7 @@ pub(super) fn changes(bench: &mut Bench) -> Result<(), String> {
     };
     let ten = |bench: &mut Bench, _| {
         let sample = change_and_run(bench, "base", "changes", TEN)?;
-        bench.quietly(&["run", "changes_cursor", "--override", "changed"])?;
+        bench.quietly(&["run", "changes_cursor"])?;
         bench.sink.clear()?;
         Ok(sample)
     };
@@ -125,6 +125,8 @@ pub(super) fn big(bench: &mut Bench) -> Result<(), String> {
     ];
     for contender in &mut contenders {
         contender.rows = bench.options.rows_big;
+        // Half a minute each.
+        contender.runs = contender.runs.min(3);
     }
     bench.take_turns(2, contenders);
     Ok(())
