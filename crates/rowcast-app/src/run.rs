@@ -12,6 +12,7 @@ use rowcast_core::{Code, Key, Reason};
 use rowcast_engine::{Limiter, Observer, RunInput, RunOptions};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::plan::{Sealed, SealedSync};
 use crate::view::RunView;
@@ -226,7 +227,11 @@ async fn limited(
     input.limiter = limiters.of(&sync.destination, parts.destination.capabilities().rate);
     input.observer = observer;
     input.cancel = cancel.clone();
-    let report = rowcast_engine::run(input).await?;
+    // A task of its own runs on the workers' threads, beside its requests.
+    let run = AbortOnDropHandle::new(tokio::spawn(rowcast_engine::run(input)));
+    let report = run
+        .await
+        .map_err(|error| Reason::defect("the run ended early").detail(error.to_string()))??;
     let object = sync.object.as_deref().unwrap_or_default();
     Ok(RunView::new(&report, &sync.destination, object))
 }

@@ -181,6 +181,12 @@ pub trait Destination: Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> &Capabilities;
 
+    /// Whether it only ever writes a record's identity and fields as JSON text. Its records then
+    /// come with [`json`](crate::Record::json) in place of the two objects, which costs a fraction.
+    fn takes_json(&self) -> bool {
+        false
+    }
+
     /// Can we reach it, and may we write? Changes nothing.
     fn check(&self) -> BoxFuture<'_, Vec<Check>>;
 

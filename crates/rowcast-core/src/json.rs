@@ -36,17 +36,12 @@ pub fn push_value(out: &mut String, value: &Value) {
         Value::Null => out.push_str("null"),
         Value::Bool(true) => out.push_str("true"),
         Value::Bool(false) => out.push_str("false"),
-        Value::Int(value) => {
-            let _ = write!(out, "{value}");
-        }
-        Value::Float { .. } | Value::Decimal(_) => {
+        Value::Int(value) => push_int(out, *value),
+        Value::Float { .. } => {
             let text = to_text(value);
-            if is_json_number(&text) {
-                out.push_str(&text);
-            } else {
-                push_string(out, &text);
-            }
+            push_number(out, &text);
         }
+        Value::Decimal(text) => push_number(out, text),
         Value::Text(text) => push_string(out, text),
         Value::Json(text) => out.push_str(text),
         Value::List(items) => {
@@ -73,6 +68,40 @@ pub fn push_value(out: &mut String, value: &Value) {
     }
 }
 
+/// A number if JSON knows it, else a string (`NaN`).
+fn push_number(out: &mut String, text: &str) {
+    if is_json_number(text) {
+        out.push_str(text);
+    } else {
+        push_string(out, text);
+    }
+}
+
+/// Appends a whole number's digits.
+pub fn push_int(out: &mut String, value: i64) {
+    // 2^64 has 20 digits.
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = value.unsigned_abs();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        out.push('-');
+    }
+    push_ascii(out, &digits[start..]);
+}
+
+/// Appends bytes that are known to be ASCII.
+pub(crate) fn push_ascii(out: &mut String, bytes: &[u8]) {
+    out.push_str(std::str::from_utf8(bytes).unwrap_or_default());
+}
+
 /// Appends an object.
 pub fn push_object(out: &mut String, members: &Object) {
     out.push('{');
@@ -89,29 +118,51 @@ pub fn push_object(out: &mut String, members: &Object) {
 
 /// Appends a JSON string, quoted and escaped.
 pub fn push_string(out: &mut String, text: &str) {
+    out.reserve(text.len() + 2);
     out.push('"');
-    let bytes = text.as_bytes();
-    let mut start = 0;
-    for (i, &byte) in bytes.iter().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0x00..=0x1f => "",
-            _ => continue,
+    let mut rest = text;
+    loop {
+        let clean = clean_bytes(rest.as_bytes());
+        let (plain, dirty) = rest.split_at(clean);
+        out.push_str(plain);
+        let Some(&byte) = dirty.as_bytes().first() else {
+            break;
         };
-        out.push_str(&text[start..i]);
-        if escape.is_empty() {
-            let _ = write!(out, "\\u{byte:04x}");
-        } else {
-            out.push_str(escape);
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            byte => {
+                let _ = write!(out, "\\u{byte:04x}");
+            }
         }
-        start = i + 1;
+        rest = &dirty[1..];
     }
-    out.push_str(&text[start..]);
     out.push('"');
+}
+
+/// How many bytes at the start need no escape.
+fn clean_bytes(bytes: &[u8]) -> usize {
+    let escaped = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    let mut clean = 0;
+    // Without a branch for each byte, so that the compiler looks at all of them at once.
+    for chunk in bytes.chunks_exact(16) {
+        if chunk
+            .iter()
+            .fold(false, |dirty, &byte| dirty | escaped(byte))
+        {
+            break;
+        }
+        clean += 16;
+    }
+    let rest = &bytes[clean..];
+    clean
+        + rest
+            .iter()
+            .position(|&byte| escaped(byte))
+            .unwrap_or(rest.len())
 }
 
 /// The plain text of a value, as templates, paths and CSV cells show it: JSON's form without the
@@ -190,13 +241,20 @@ pub fn is_json_number(text: &str) -> bool {
 }
 
 fn push_uuid(out: &mut String, bytes: &[u8; 16]) {
+    let mut text = [b'-'; 36];
+    let mut at = 0;
     for (i, byte) in bytes.iter().enumerate() {
         if matches!(i, 4 | 6 | 8 | 10) {
-            out.push('-');
+            at += 1;
         }
-        let _ = write!(out, "{byte:02x}");
+        text[at] = HEX[usize::from(byte >> 4)];
+        text[at + 1] = HEX[usize::from(byte & 15)];
+        at += 2;
     }
+    push_ascii(out, &text);
 }
+
+pub(crate) const HEX: &[u8; 16] = b"0123456789abcdef";
 
 fn push_base64(out: &mut String, bytes: &[u8]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::json::{SAFE_INTEGER_MAX, push_string};
+use crate::json::{SAFE_INTEGER_MAX, push_int, push_string, push_value};
 use crate::value::{Name, Object, Value};
 
 /// One column of a key.
@@ -73,18 +73,41 @@ impl Key {
     /// The canonical text: the JSON list of the parts. Used in logs, `why` and idempotency keys;
     /// unambiguous for every content.
     pub fn canonical(&self) -> String {
-        let mut out = String::from("[");
+        let mut out = String::new();
+        self.push_canonical(&mut out);
+        out
+    }
+
+    /// Appends the canonical text.
+    pub fn push_canonical(&self, out: &mut String) {
+        out.push('[');
         for (i, part) in self.0.iter().enumerate() {
             if i > 0 {
                 out.push(',');
             }
             match part {
-                KeyPart::Int(value) => out.push_str(&value.to_string()),
-                KeyPart::Decimal(text) | KeyPart::Text(text) => push_string(&mut out, text),
+                KeyPart::Int(value) => push_int(out, *value),
+                KeyPart::Decimal(text) | KeyPart::Text(text) => push_string(out, text),
             }
         }
         out.push(']');
-        out
+    }
+
+    /// Appends what `to_object` makes, as JSON text.
+    pub fn push_object(&self, out: &mut String, columns: &[Name]) {
+        out.push('{');
+        for (i, (name, part)) in columns.iter().zip(&self.0).enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            push_string(out, name);
+            out.push(':');
+            match part {
+                KeyPart::Int(value) if value.abs() <= SAFE_INTEGER_MAX => push_int(out, *value),
+                part => push_value(out, &part.to_value()),
+            }
+        }
+        out.push('}');
     }
 }
 

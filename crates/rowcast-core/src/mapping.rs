@@ -19,6 +19,7 @@ pub mod template;
 use std::collections::BTreeMap;
 
 use crate::fault::Reason;
+use crate::json::push_object;
 use crate::record::RunContext;
 use crate::row::Row;
 use crate::value::{Name, Object};
@@ -42,6 +43,16 @@ pub trait Mapper: Send + Sync {
     /// # Errors
     /// Why the row is invalid.
     fn fields(&self, row: &Row, context: &RunContext) -> Result<Object, Reason>;
+
+    /// Appends the fields of a record as a JSON object, exactly as `json::push_object` writes what
+    /// `fields` gives. After an error `out` holds any part of it.
+    ///
+    /// # Errors
+    /// As `fields`.
+    fn push_fields(&self, row: &Row, context: &RunContext, out: &mut String) -> Result<(), Reason> {
+        push_object(out, &self.fields(row, context)?);
+        Ok(())
+    }
 
     /// The identity at the destination: the `match_on` fields with their values.
     ///

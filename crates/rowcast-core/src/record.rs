@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::json::{HEX, push_ascii, push_object};
 use crate::key::Key;
 use crate::value::{Name, Object, Value};
 
@@ -62,12 +63,65 @@ pub struct Record {
     pub match_on: Object,
     /// The mapped fields. Empty for deletes, unless the sync keeps rows.
     pub fields: Object,
+    /// `match_on` and `fields` as JSON text, in their place: for destinations that say
+    /// [`takes_json`](crate::Destination::takes_json). Both objects are empty then.
+    pub json: Option<RecordJson>,
     /// Stable over retries of the same value, different when a value returns (semantics 9).
     pub idempotency_key: String,
     /// The checksum that state takes over when the record is delivered.
     pub checksum: Option<i64>,
     /// An earlier attempt of this key has an unknown outcome: the destination may already have it.
     pub doubtful: bool,
+}
+
+impl Record {
+    /// Appends the identity as a JSON object.
+    pub fn push_match(&self, out: &mut String) {
+        match &self.json {
+            Some(json) => out.push_str(json.match_on()),
+            None => push_object(out, &self.match_on),
+        }
+    }
+
+    /// Appends the fields as a JSON object.
+    pub fn push_fields(&self, out: &mut String) {
+        match &self.json {
+            Some(json) => out.push_str(json.fields()),
+            None => push_object(out, &self.fields),
+        }
+    }
+}
+
+/// Identity and fields of a record as JSON text, in one allocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordJson {
+    text: Box<str>,
+    fields_at: usize,
+}
+
+impl RecordJson {
+    /// From the identity's JSON object, directly followed by that of the fields at `fields_at`.
+    pub fn new(text: &str, fields_at: usize) -> Self {
+        let fields_at = if text.is_char_boundary(fields_at) {
+            fields_at
+        } else {
+            text.len()
+        };
+        Self {
+            text: text.into(),
+            fields_at,
+        }
+    }
+
+    /// The identity.
+    pub fn match_on(&self) -> &str {
+        &self.text[..self.fields_at]
+    }
+
+    /// The fields.
+    pub fn fields(&self) -> &str {
+        &self.text[self.fields_at..]
+    }
 }
 
 /// What all records of one run share.
@@ -124,14 +178,25 @@ pub fn idempotency_key(
     checksum: Option<i64>,
     first_run: i64,
 ) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(context.sync_id.as_bytes());
-    hasher.update(&context.generation.to_le_bytes());
-    hasher.update(key.canonical().as_bytes());
-    hasher.update(&[operation.letter() as u8]);
-    hasher.update(&checksum.unwrap_or(0).to_le_bytes());
-    hasher.update(&first_run.to_le_bytes());
-    hasher.finalize().to_hex()[..32].to_owned()
+    let mut canonical = String::with_capacity(64);
+    key.push_canonical(&mut canonical);
+    // Hashed at once: a short input needs no hasher of two kilobytes to be set up.
+    let mut input = Vec::with_capacity(context.sync_id.len() + canonical.len() + 25);
+    input.extend_from_slice(context.sync_id.as_bytes());
+    input.extend_from_slice(&context.generation.to_le_bytes());
+    input.extend_from_slice(canonical.as_bytes());
+    input.push(operation.letter() as u8);
+    input.extend_from_slice(&checksum.unwrap_or(0).to_le_bytes());
+    input.extend_from_slice(&first_run.to_le_bytes());
+    let hash = blake3::hash(&input);
+    let mut hex = [0; 32];
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(hash.as_bytes()) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
+    }
+    let mut text = String::with_capacity(hex.len());
+    push_ascii(&mut text, &hex);
+    text
 }
 
 /// The identity at the destination, for order and for finding collisions.
@@ -142,6 +207,7 @@ pub fn identity(match_on: &Object) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::KeyPart;
 
     fn context() -> RunContext {
         RunContext {
@@ -154,6 +220,22 @@ mod tests {
             key_columns: vec!["id".into()],
             started_at: 0,
         }
+    }
+
+    #[test]
+    fn rule_9_the_idempotency_key_is_the_one_of_earlier_versions() {
+        let key = Key(Box::new([KeyPart::Int(-7), KeyPart::Text("a\"b".into())]));
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"id");
+        hasher.update(&1_i64.to_le_bytes());
+        hasher.update(b"[-7,\"a\\\"b\"]");
+        hasher.update(b"p");
+        hasher.update(&9_i64.to_le_bytes());
+        hasher.update(&3_i64.to_le_bytes());
+        assert_eq!(
+            idempotency_key(&context(), &key, Operation::Upsert, Some(9), 3),
+            hasher.finalize().to_hex()[..32]
+        );
     }
 
     #[test]

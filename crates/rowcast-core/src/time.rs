@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use crate::json::push_ascii;
+
 /// Microseconds in a day.
 pub const DAY_US: i64 = 86_400_000_000;
 
@@ -29,8 +31,24 @@ fn push_year(out: &mut String, year: i64) -> bool {
     } else {
         (year, false)
     };
-    let _ = write!(out, "{shown:04}");
+    if shown <= 9_999 {
+        let (hundreds, rest) = (shown as u32 / 100, shown as u32 % 100);
+        let [[a, b], [c, d]] = [two(hundreds), two(rest)];
+        push_ascii(out, &[a, b, c, d]);
+    } else {
+        let _ = write!(out, "{shown}");
+    }
     bc
+}
+
+/// Two digits of a number below 100.
+fn two(number: u32) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
+}
+
+fn push_month_and_day(out: &mut String, month: u32, day: u32) {
+    let ([a, b], [c, d]) = (two(month), two(day));
+    push_ascii(out, &[b'-', a, b, b'-', c, d]);
 }
 
 /// `2024-02-29`, `infinity`, `-infinity`, or `0044-03-15 BC`: PostgreSQL's ISO form.
@@ -41,7 +59,7 @@ pub fn push_date(out: &mut String, days: i32) {
         days => {
             let (year, month, day) = civil(i64::from(days));
             let bc = push_year(out, year);
-            let _ = write!(out, "-{month:02}-{day:02}");
+            push_month_and_day(out, month, day);
             if bc {
                 out.push_str(" BC");
             }
@@ -51,15 +69,13 @@ pub fn push_date(out: &mut String, days: i32) {
 
 /// `13:37:00`, with as many fractional digits as needed and no more.
 pub fn push_time(out: &mut String, us: i64) {
-    let seconds = us / 1_000_000;
+    // At most 24 hours, so far within 32 bits.
+    let seconds = (us / 1_000_000) as u32;
     let fraction = us % 1_000_000;
-    let _ = write!(
-        out,
-        "{:02}:{:02}:{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    );
+    let [a, b] = two(seconds / 3600);
+    let [c, d] = two(seconds / 60 % 60);
+    let [e, f] = two(seconds % 60);
+    push_ascii(out, &[a, b, b':', c, d, b':', e, f]);
     if fraction != 0 {
         let digits = format!("{fraction:06}");
         out.push('.');
@@ -76,7 +92,8 @@ pub fn push_timestamp(out: &mut String, us: i64, suffix: &str) {
         us => {
             let (year, month, day) = civil(us.div_euclid(DAY_US));
             let bc = push_year(out, year);
-            let _ = write!(out, "-{month:02}-{day:02}T");
+            push_month_and_day(out, month, day);
+            out.push('T');
             push_time(out, us.rem_euclid(DAY_US));
             out.push_str(suffix);
             if bc {

@@ -1,32 +1,31 @@
 //! The record body: the one JSON shape in which records leave when nothing else was asked for.
 
 use rowcast_core::Value;
-use rowcast_core::json::{push_object, push_string};
+use rowcast_core::json::{push_int, push_string};
 use rowcast_core::record::{Batch, Record};
 use rowcast_core::value::Object;
 
 /// Appends `{"operation": …, "key": …, "match": …, "fields": …, "idempotency_key": …, "sync": …,
 /// "run": …}`.
 pub(crate) fn push_record(out: &mut String, record: &Record, batch: &Batch) {
-    let key = record.key.to_object(&batch.context.key_columns);
     out.push_str("{\"operation\":\"");
     out.push_str(record.operation.as_str());
     out.push_str("\",\"key\":");
-    push_object(out, &key);
+    record.key.push_object(out, &batch.context.key_columns);
     out.push_str(",\"match\":");
-    push_object(out, &record.match_on);
+    record.push_match(out);
     out.push_str(",\"fields\":");
-    push_object(out, &record.fields);
+    record.push_fields(out);
     out.push_str(",\"idempotency_key\":");
     push_string(out, &record.idempotency_key);
     out.push_str(",\"sync\":");
     push_string(out, &batch.context.sync);
     out.push_str(",\"run\":\"");
-    out.push_str(&batch.context.run.to_string());
+    push_int(out, batch.context.run);
     out.push_str("\"}");
 }
 
-/// The record body as an object: what templates see as `record`, and what a form spells out.
+/// The record body as an object, for records that hold their values: what templates see as `record`, and what a form spells out.
 pub(crate) fn envelope(record: &Record, batch: &Batch) -> Object {
     let context = &batch.context;
     vec![

@@ -59,6 +59,10 @@ impl Destination for Null {
         &self.capabilities
     }
 
+    fn takes_json(&self) -> bool {
+        true
+    }
+
     fn check(&self) -> BoxFuture<'_, Vec<Check>> {
         Box::pin(async { vec![Check::passed("connect", "nothing to connect to")] })
     }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use rowcast_core::record::Operation;
+use rowcast_core::record::{Operation, Record, RecordJson};
 use rowcast_core::{Code, Mode, Outcome, Value};
 use rowcast_testkit::api::{Act, Answer, Api, Script};
 use serde_json::{Value as Json, json};
@@ -21,12 +21,14 @@ async fn rule_30_a_record_body_carries_exact_digits() {
         ("json", Value::Json("{\"a\": 1.0}".into())),
         ("Mixed Case", Value::Bool(true)),
     ];
-    let outcomes = destination
-        .write(&batch(vec![record(Operation::Upsert, 7, fields)]))
-        .await
-        .unwrap();
-    assert_eq!(outcomes, [Outcome::Delivered]);
+    let values = record(Operation::Upsert, 7, fields);
+    let text = as_json(&values);
+    for record in [values, text] {
+        let outcomes = destination.write(&batch(vec![record])).await.unwrap();
+        assert_eq!(outcomes, [Outcome::Delivered]);
+    }
     let log = api.log();
+    assert_eq!(log[0].text(), log[1].text());
     assert_eq!(
         log[0].text(),
         concat!(
@@ -41,6 +43,40 @@ async fn rule_30_a_record_body_carries_exact_digits() {
     assert_eq!(log[0].target, "/hook");
     assert_eq!(log[0].header("content-type"), Some("application/json"));
     assert!(log[0].header("user-agent").unwrap().starts_with("rowcast/"));
+}
+
+/// The record as the engine hands it to destinations that take JSON.
+fn as_json(record: &Record) -> Record {
+    let mut text = String::new();
+    record.push_match(&mut text);
+    let fields_at = text.len();
+    record.push_fields(&mut text);
+    Record {
+        json: Some(RecordJson::new(&text, fields_at)),
+        match_on: Vec::new(),
+        fields: Vec::new(),
+        ..record.clone()
+    }
+}
+
+#[tokio::test]
+async fn values_are_asked_for_where_a_template_or_an_answer_needs_them() {
+    let api = Api::start();
+    let takes_json = |more: Json| build("http", config(&with(hook(&api), &more))).takes_json();
+    assert!(takes_json(json!({})));
+    assert!(takes_json(json!({ "body": "fields", "format": "ndjson" })));
+    assert!(!takes_json(json!({ "format": "form" })));
+    assert!(!takes_json(
+        json!({ "body": { "n": "{{ record.fields.n }}" } })
+    ));
+    assert!(!takes_json(
+        json!({ "headers": { "X-N": "{{ record.fields.n }}" } })
+    ));
+    let mut outcomes =
+        json!({ "at": "results", "rejected_when": { "path": "ok", "not_in": ["true"] } });
+    assert!(takes_json(json!({ "outcomes": outcomes })));
+    outcomes["pair_by"] = json!({ "field": "email" });
+    assert!(!takes_json(json!({ "outcomes": outcomes })));
 }
 
 #[tokio::test]

@@ -33,6 +33,16 @@ const ANNOUNCED_MIN: usize = 1_000;
 /// Records of one window at most, unless one batch is larger.
 const WINDOW_RECORDS_MAX: usize = 500;
 
+/// The same for a destination that takes a whole window in less than a commit lasts (ADR 14).
+const WINDOW_RECORDS_FAST: usize = 1_000;
+
+/// What a fast destination takes in this time is announced ahead, so that requests never wait for
+/// a commit.
+const COMMIT_SECONDS: f64 = 0.02;
+
+/// Windows that are got ready, or announced ahead, at most.
+const WINDOWS_AHEAD: usize = 4;
+
 /// The first window, before the rate is known.
 const WINDOW_RECORDS_FIRST: usize = 100;
 
@@ -126,6 +136,8 @@ pub(crate) struct Delivery {
     cancelled_at: Option<Instant>,
     /// When a request that is held back by rate, pause or lease may start.
     wake: Option<Instant>,
+    /// The timer of the next thing that is due.
+    alarm: Option<(Instant, BoxFuture<'static, ()>)>,
     lease_waited: Option<Instant>,
     pace: Pace,
     began: Instant,
@@ -158,6 +170,7 @@ impl Delivery {
             stop: None,
             cancelled_at: None,
             wake: None,
+            alarm: None,
             lease_waited: None,
             pace: Pace {
                 per_second: 0.0,
@@ -230,7 +243,13 @@ impl Delivery {
                 }
             }
             match self.event().await {
-                Event::Answered(answer) => self.answered(answer),
+                Event::Answered(answer) => {
+                    self.answered(answer);
+                    // What else has been answered meanwhile, before the next look around.
+                    while let Some(answer) = self.requests.try_join_next_with_id() {
+                        self.answered(answer);
+                    }
+                }
                 Event::Committed(result) => self.committed(result),
                 Event::Cancelled => self.cancelled(),
                 Event::Renewed | Event::Time => {}
@@ -280,7 +299,12 @@ impl Delivery {
         } else {
             WINDOW_RECORDS_FIRST.max(batch.saturating_mul(self.concurrency()))
         };
-        second.min(WINDOW_RECORDS_MAX).max(batch)
+        let most = if self.during_commit() > WINDOW_RECORDS_MAX {
+            WINDOW_RECORDS_FAST
+        } else {
+            WINDOW_RECORDS_MAX
+        };
+        second.min(most).max(batch)
     }
 
     fn concurrency(&self) -> usize {
@@ -292,13 +316,22 @@ impl Delivery {
         let in_flight = self
             .concurrency()
             .saturating_mul(self.capabilities.batch_records_max.max(1));
+        let window = self.window_records();
         ANNOUNCED_MIN
             .max(in_flight)
-            .min(in_flight.max(2 * self.window_records()))
+            .min(in_flight.max(2 * window))
+            .max(self.during_commit().min(WINDOWS_AHEAD * window))
+    }
+
+    /// Records that the destination takes while a commit lasts; 0 while its pace is not known.
+    fn during_commit(&self) -> usize {
+        (self.pace.per_second * COMMIT_SECONDS) as usize
     }
 
     async fn fill(&mut self) {
-        let target = self.window_records();
+        let window = self.window_records();
+        let room = self.announced_max().saturating_sub(self.acks.announced());
+        let target = room.clamp(window, WINDOWS_AHEAD * window);
         if self.acks.waiting() >= crate::acknowledge::STEP_RECORDS_MAX {
             return;
         }
@@ -344,15 +377,19 @@ impl Delivery {
         .into_iter()
         .flatten()
         .min();
-        let sleep = match wake {
-            Some(at) => self.parts.clock.sleep(
-                at.saturating_duration_since(now)
-                    .max(Duration::from_millis(1)),
-            ),
-            None => Box::pin(std::future::pending()),
-        };
+        // A timer is set when the time changes, not for every answer.
+        if self.alarm.as_ref().map(|(at, _)| *at) != wake {
+            self.alarm = wake.map(|at| {
+                let wait = at.saturating_duration_since(now);
+                (
+                    at,
+                    self.parts.clock.sleep(wait.max(Duration::from_millis(1))),
+                )
+            });
+        }
         let Self {
             parts,
+            alarm,
             renewal,
             requests,
             committing,
@@ -367,8 +404,18 @@ impl Delivery {
                 Event::Answered(answer)
             }
             () = renewal.changed() => Event::Renewed,
-            () = sleep => Event::Time,
+            () = rung(alarm) => {
+                *alarm = None;
+                Event::Time
+            }
         }
+    }
+}
+
+async fn rung(alarm: &mut Option<(Instant, BoxFuture<'static, ()>)>) {
+    match alarm {
+        Some((_, sleep)) => sleep.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,7 @@
 //! never name PostgreSQL, HTTP or a connector. Start reading at `run`: the seven steps in order.
 
 mod acknowledge;
+mod ahead;
 mod answer;
 mod backoff;
 mod clock;

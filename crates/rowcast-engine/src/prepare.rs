@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rowcast_core::change::Conflict;
 use rowcast_core::json::push_object;
-use rowcast_core::record::{idempotency_key, identity};
+use rowcast_core::record::{RecordJson, idempotency_key, identity};
 use rowcast_core::settle::{Settled, Verdict};
 use rowcast_core::value::{Name, Object, Value};
 use rowcast_core::{
@@ -64,6 +64,25 @@ pub(crate) enum Prepared {
     Ignore,
 }
 
+impl Prepared {
+    /// The key of a change that is sent or settled.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Send(outgoing) => Some(&outgoing.record.key),
+            Self::Settle(settled) => Some(&settled.key),
+            Self::NullKey(_) | Self::Ignore => None,
+        }
+    }
+
+    /// Bytes of its record.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Send(outgoing) => outgoing.note.bytes,
+            _ => 0,
+        }
+    }
+}
+
 /// The rules of one run.
 pub(crate) struct Preparer {
     pub plan: SyncPlan,
@@ -72,11 +91,30 @@ pub(crate) struct Preparer {
     /// Names of the identity's fields.
     pub match_fields: Vec<Name>,
     pub bytes_max: usize,
+    /// Records carry JSON text in place of values.
+    pub json: bool,
+}
+
+/// What a record holds of its row.
+enum Content {
+    Values {
+        match_on: Object,
+        fields: Object,
+    },
+    /// Both as text; the fields begin there.
+    Text {
+        fields_at: usize,
+    },
 }
 
 impl Preparer {
     /// Decides about one change.
     pub(crate) fn prepare(&self, change: &Change, pass: Pass) -> Prepared {
+        self.prepare_with(change, pass, &mut String::new())
+    }
+
+    /// As `prepare`, with room to write in that is used again.
+    pub(crate) fn prepare_with(&self, change: &Change, pass: Pass, room: &mut String) -> Prepared {
         match (pass, change.kind) {
             (Pass::Rest, Kind::Removed) => return Prepared::Ignore,
             (Pass::Deletes, Kind::Added | Kind::Updated) if !self.may_have_moved(change) => {
@@ -121,9 +159,9 @@ impl Preparer {
             };
         }
         match (operation, pass) {
-            (Operation::Delete, _) => self.delete(change),
-            (_, Pass::Deletes) => self.prelude(change),
-            (_, _) => self.write(change, operation, pass),
+            (Operation::Delete, _) => self.delete(change, room),
+            (_, Pass::Deletes) => self.prelude(change, room),
+            (_, _) => self.write(change, operation, pass, room),
         }
     }
 
@@ -155,7 +193,7 @@ impl Preparer {
         Prepared::Settle(Box::new(settle_unsent(change, verdict)))
     }
 
-    fn delete(&self, change: &Change) -> Prepared {
+    fn delete(&self, change: &Change, room: &mut String) -> Prepared {
         let match_on = if self.plan.tracks_match {
             match &change.delivered_match {
                 Some(values) => self.named(values),
@@ -175,11 +213,12 @@ impl Preparer {
                 .collect(),
             _ => Object::new(),
         };
-        self.outgoing(change, Operation::Delete, match_on, fields, None, false)
+        let content = Content::Values { match_on, fields };
+        self.outgoing(change, Operation::Delete, content, None, false, room)
     }
 
     /// The delete of the identity that an updated row left, if it did and can be sent at all.
-    fn prelude(&self, change: &Change) -> Prepared {
+    fn prelude(&self, change: &Change, room: &mut String) -> Prepared {
         let (Some(row), Some(old)) = (&change.row, &change.delivered_match) else {
             return Prepared::Ignore;
         };
@@ -189,64 +228,76 @@ impl Preparer {
         if identity(&match_on) == *old || self.mapper.fields(row, &self.context).is_err() {
             return Prepared::Ignore;
         }
-        let match_on = self.named(old);
-        self.outgoing(
-            change,
-            Operation::Delete,
-            match_on,
-            Object::new(),
-            None,
-            true,
-        )
+        self.delete_old(change, old, room)
     }
 
-    fn write(&self, change: &Change, operation: Operation, pass: Pass) -> Prepared {
+    fn write(
+        &self,
+        change: &Change,
+        operation: Operation,
+        pass: Pass,
+        room: &mut String,
+    ) -> Prepared {
         let Some(row) = &change.row else {
             let reason = Reason::defect(format!("row {} was read without its columns", change.key));
             return Prepared::Settle(Box::new(settle_unsent(change, Verdict::Invalid(reason))));
         };
-        let mapped = self
-            .mapper
-            .match_on(row, &self.context)
-            .and_then(|match_on| Ok((match_on, self.mapper.fields(row, &self.context)?)));
-        let (match_on, fields) = match mapped {
-            Ok(mapped) => mapped,
-            Err(reason) => {
-                return Prepared::Settle(Box::new(settle_unsent(change, Verdict::Invalid(reason))));
-            }
+        let invalid =
+            |reason| Prepared::Settle(Box::new(settle_unsent(change, Verdict::Invalid(reason))));
+        let match_on = match self.mapper.match_on(row, &self.context) {
+            Ok(match_on) => match_on,
+            Err(reason) => return invalid(reason),
         };
         // A ledger that can't be read twice: the old identity goes now, the row in the next run.
-        if pass == Pass::Single
-            && self.plan.tracks_match
-            && let Some(old) = &change.delivered_match
-            && identity(&match_on) != *old
-        {
-            let match_on = self.named(old);
-            return self.outgoing(
-                change,
-                Operation::Delete,
-                match_on,
-                Object::new(),
-                None,
-                true,
-            );
-        }
-        let sent = self.plan.keep_rows.then(|| {
-            let mut text = String::new();
-            push_object(&mut text, &fields);
-            text
+        let left = change.delivered_match.as_ref().filter(|old| {
+            pass == Pass::Single && self.plan.tracks_match && identity(&match_on) != **old
         });
-        self.outgoing(change, operation, match_on, fields, sent, false)
+        let content = if self.json && !self.plan.tracks_match {
+            room.clear();
+            push_object(room, &match_on);
+            let fields_at = room.len();
+            self.mapper
+                .push_fields(row, &self.context, room)
+                .map(|()| Content::Text { fields_at })
+        } else {
+            let fields = self.mapper.fields(row, &self.context);
+            fields.map(|fields| Content::Values { match_on, fields })
+        };
+        let content = match content {
+            Ok(content) => content,
+            Err(reason) => return invalid(reason),
+        };
+        if let Some(old) = left {
+            return self.delete_old(change, old, room);
+        }
+        let sent = self.plan.keep_rows.then(|| match &content {
+            Content::Text { fields_at } => room[*fields_at..].to_owned(),
+            Content::Values { fields, .. } => {
+                let mut text = String::new();
+                push_object(&mut text, fields);
+                text
+            }
+        });
+        self.outgoing(change, operation, content, sent, false, room)
+    }
+
+    /// The delete of an identity that a row left.
+    fn delete_old(&self, change: &Change, old: &[Value], room: &mut String) -> Prepared {
+        let content = Content::Values {
+            match_on: self.named(old),
+            fields: Object::new(),
+        };
+        self.outgoing(change, Operation::Delete, content, None, true, room)
     }
 
     fn outgoing(
         &self,
         change: &Change,
         operation: Operation,
-        match_on: Object,
-        fields: Object,
+        content: Content,
         sent: Option<String>,
         prelude: bool,
+        room: &mut String,
     ) -> Prepared {
         let checksum = change.checksum.filter(|_| operation != Operation::Delete);
         let (first_run, doubt) = match change.retried {
@@ -254,12 +305,25 @@ impl Preparer {
             Some(Retried::Reject { run, .. }) => (run, false),
             None => (self.context.run, false),
         };
-        let mut text = String::new();
-        push_object(&mut text, &match_on);
+        let fields_at = match &content {
+            Content::Text { fields_at } => *fields_at,
+            Content::Values { match_on, fields } => {
+                room.clear();
+                push_object(room, match_on);
+                let fields_at = room.len();
+                push_object(room, fields);
+                fields_at
+            }
+        };
         let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        push_object(&mut text, &fields);
-        let bytes = text.len() + change.key.canonical().len();
+        room[..fields_at].hash(&mut hasher);
+        let json = self.json.then(|| RecordJson::new(room, fields_at));
+        change.key.push_canonical(room);
+        let bytes = room.len();
+        let (match_on, fields) = match content {
+            Content::Values { match_on, fields } => (match_on, fields),
+            Content::Text { .. } => (Object::new(), Object::new()),
+        };
         if bytes > self.bytes_max {
             let reason = Reason::new(
                 Code::RecordTooLarge,
@@ -295,8 +359,9 @@ impl Preparer {
             ),
             key: change.key.clone(),
             operation,
-            match_on,
-            fields,
+            match_on: if self.json { Object::new() } else { match_on },
+            fields: if self.json { Object::new() } else { fields },
+            json,
             checksum,
             doubtful: doubt,
         };

@@ -293,7 +293,10 @@ impl Running {
             limiter: input.limiter.clone(),
         };
         let capabilities = input.destination.capabilities();
-        let preparer = preparer(input, self.context.clone());
+        let preparer = Preparer {
+            json: input.destination.takes_json(),
+            ..preparer(input, self.context.clone())
+        };
         let total = total(&changes.counts) - changes.counts.beyond_limit;
         let supply = Supply::new(preparer, changes.changes, capabilities);
         let ends_at = input.plan.duration_max.map(|max| self.began + max);
@@ -446,6 +449,7 @@ pub(crate) fn preparer(input: &RunInput, context: Arc<RunContext>) -> Preparer {
             input.match_fields.clone()
         },
         bytes_max: input.destination.capabilities().batch_bytes_max,
+        json: false,
         context,
     }
 }

@@ -5,17 +5,21 @@
 //! (semantics 11). It must never read further than the next window.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use rowcast_core::change::Change;
 use rowcast_core::record::Batch;
 use rowcast_core::settle::Settled;
 use rowcast_core::{Capabilities, ChangeReader, Key, Kind, Operation, Reason, Record};
 
+use crate::ahead::Ahead;
 use crate::prepare::{Note, Outgoing, Pass, Prepared, Preparer};
 
-/// Changes read from the spool at a time.
-const READ_CHANGES: usize = 500;
+/// Decisions of one reading step at most: what they are about must reach the ledger.
+const FOUND_MAX: usize = 500;
+
+/// Records a batch has room for from the start.
+const RECORDS_RESERVED: usize = 1_000;
 
 /// Bytes of mapped records kept ready, in flight and waiting together: the memory of delivery.
 pub(crate) const BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -42,6 +46,28 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) fn records(&self) -> usize {
         self.pieces.iter().map(|piece| piece.notes.len()).sum()
+    }
+}
+
+/// Takes a hash as it is: an identity has been hashed already.
+#[derive(Debug, Clone, Copy, Default)]
+struct AsItIs(u64);
+
+type Hashed = BuildHasherDefault<AsItIs>;
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -73,10 +99,10 @@ pub(crate) enum Found {
 
 /// Records getting ready.
 pub(crate) struct Supply {
-    pub preparer: Preparer,
-    reader: Box<dyn ChangeReader>,
+    pub preparer: Arc<Preparer>,
+    ahead: Ahead,
     pub pass: Pass,
-    buffer: VecDeque<Change>,
+    buffer: VecDeque<Prepared>,
     exhausted: bool,
     waiting: Option<(Box<Outgoing>, Barrier)>,
     open: Vec<Open>,
@@ -84,7 +110,7 @@ pub(crate) struct Supply {
     pub ready: VecDeque<Job>,
     ready_records: usize,
     /// Identities from batching to settlement.
-    active: HashSet<u64>,
+    active: HashSet<u64, Hashed>,
     /// Bytes of all records from batching to settlement.
     bytes: usize,
     deletes_over: bool,
@@ -107,9 +133,10 @@ impl Supply {
         capabilities: &Capabilities,
     ) -> Self {
         let budget = preparer.plan.records_max;
+        let preparer = Arc::new(preparer);
         Self {
+            ahead: Ahead::new(preparer.clone(), reader),
             preparer,
-            reader,
             pass: Pass::Single,
             buffer: VecDeque::new(),
             exhausted: false,
@@ -117,7 +144,7 @@ impl Supply {
             open: Vec::new(),
             ready: VecDeque::new(),
             ready_records: 0,
-            active: HashSet::new(),
+            active: HashSet::default(),
             bytes: 0,
             deletes_over: false,
             taken: HashSet::new(),
@@ -132,7 +159,7 @@ impl Supply {
     /// Chooses the pass or passes. Two when the sync's state keeps match values and the changes can
     /// be read twice.
     pub(crate) async fn begin(&mut self) -> Result<(), Reason> {
-        if self.preparer.plan.tracks_match && self.reader.rewind().await? {
+        if self.preparer.plan.tracks_match && self.ahead.rewind().await? {
             self.pass = Pass::Deletes;
         }
         Ok(())
@@ -143,7 +170,7 @@ impl Supply {
         if self.pass != Pass::Deletes || self.budget_spent {
             return Ok(false);
         }
-        if !self.reader.rewind().await? {
+        if !self.ahead.rewind().await? {
             return Err(Reason::defect(
                 "the change set could be read twice, and then not",
             ));
@@ -201,22 +228,24 @@ impl Supply {
             self.admit(outgoing);
         }
         while self.ready_records < target
-            && found.len() < READ_CHANGES
+            && found.len() < FOUND_MAX
             && self.waiting.is_none()
             && self.bytes < BYTES_MAX
             && !self.budget_spent
         {
             if self.buffer.is_empty() && !self.exhausted {
-                self.buffer = self.reader.next(READ_CHANGES).await?.into();
+                self.buffer = self.ahead.next(self.pass).await?.into();
                 self.exhausted = self.buffer.is_empty();
             }
-            let Some(change) = self.buffer.pop_front() else {
+            let Some(prepared) = self.buffer.pop_front() else {
                 break;
             };
-            if self.pass == Pass::Rest && self.decided.contains(&change.key) {
+            if self.pass == Pass::Rest
+                && prepared.key().is_some_and(|key| self.decided.contains(key))
+            {
                 continue;
             }
-            match self.preparer.prepare(&change, self.pass) {
+            match prepared {
                 Prepared::Ignore => {}
                 Prepared::NullKey(reason) => found.push(Found::NullKey(reason)),
                 Prepared::Settle(settled) => found.push(Found::Settled(settled)),
@@ -290,6 +319,11 @@ impl Supply {
         let open = &mut self.open[position];
         open.bytes += note.bytes;
         let Outgoing { record, note } = *outgoing;
+        if open.records.is_empty() {
+            let records = self.records_max.min(RECORDS_RESERVED);
+            open.records.reserve_exact(records);
+            open.notes.reserve_exact(records);
+        }
         open.records.push(record);
         open.notes.push(note);
         if open.records.len() >= self.records_max {

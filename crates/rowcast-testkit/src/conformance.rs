@@ -150,6 +150,7 @@ impl Run {
                 operation,
                 fields,
                 checksum,
+                json: None,
                 doubtful: false,
             }
         };

@@ -9,9 +9,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::Mapper;
 use super::compiler::{Compiler, Place, unknown_column};
 use super::reference::flow;
-use super::rule::{Rule, View, object};
+use super::rule::{Nulls, Rule, View, object};
 use crate::code::Code;
 use crate::fault::Reason;
+use crate::json::{push_string, push_value};
 use crate::key::KeyPart;
 use crate::record::RunContext;
 use crate::row::{Row, Schema};
@@ -50,8 +51,12 @@ impl std::fmt::Display for MappingProblem {
 #[derive(Debug)]
 pub struct FieldMapping {
     fields: Vec<(Name, Rule)>,
+    /// Each field's name as JSON writes it, with the colon.
+    labels: Vec<Box<str>>,
     match_on: Vec<(Name, Rule)>,
     key_columns: Vec<Name>,
+    /// Where the key columns stand among `columns`, when they are the identity.
+    key_positions: Vec<usize>,
     columns: Vec<Name>,
     described: Vec<(Name, String)>,
     positions: RwLock<Option<Arc<Positions>>>,
@@ -105,6 +110,8 @@ impl FieldMapping {
         }
         match (fields, match_on) {
             (Some(fields), Some(match_on)) if compiler.problems.is_empty() => Ok(Self {
+                labels: fields.iter().map(|(name, _)| label(name)).collect(),
+                key_positions: positions_of(input.key_columns, &compiler.columns),
                 fields,
                 match_on,
                 key_columns: input.key_columns.to_vec(),
@@ -146,6 +153,23 @@ impl FieldMapping {
             .unwrap_or_else(PoisonError::into_inner) = Some(positions.clone());
         positions
     }
+}
+
+fn label(name: &str) -> Box<str> {
+    let mut label = String::new();
+    push_string(&mut label, name);
+    label.push(':');
+    label.into()
+}
+
+fn positions_of(names: &[Name], columns: &[Name]) -> Vec<usize> {
+    names
+        .iter()
+        .map(|name| {
+            let position = columns.iter().position(|column| column == name);
+            position.unwrap_or(usize::MAX)
+        })
+        .collect()
 }
 
 fn named_rules(
@@ -222,6 +246,38 @@ impl Mapper for FieldMapping {
         object(&self.fields, &view)
     }
 
+    fn push_fields(
+        &self,
+        row: &Row,
+        _context: &RunContext,
+        out: &mut String,
+    ) -> Result<(), Reason> {
+        let positions = self.positions(&row.schema);
+        let view = View {
+            row,
+            columns: &self.columns,
+            positions: &positions.positions,
+        };
+        let cleared = Value::text("");
+        out.push('{');
+        let mut first = true;
+        for ((_, rule), label) in self.fields.iter().zip(&self.labels) {
+            let value = rule.evaluate(&view)?;
+            let value = match rule.nulls {
+                Nulls::Omit if value.is_null() => continue,
+                Nulls::Clear if value.is_null() => &cleared,
+                _ => &*value,
+            };
+            if !std::mem::take(&mut first) {
+                out.push(',');
+            }
+            out.push_str(label);
+            push_value(out, value);
+        }
+        out.push('}');
+        Ok(())
+    }
+
     fn match_on(&self, row: &Row, _context: &RunContext) -> Result<Object, Reason> {
         let positions = self.positions(&row.schema);
         let view = View {
@@ -253,8 +309,8 @@ impl Mapper for FieldMapping {
 impl FieldMapping {
     fn primary_key(&self, view: &View<'_>) -> Result<Object, Reason> {
         let mut identity = Object::with_capacity(self.key_columns.len());
-        for column in &self.key_columns {
-            let value = super::template::Context::lookup(view, column).ok_or_else(|| {
+        for (column, position) in self.key_columns.iter().zip(&self.key_positions) {
+            let value = view.column(*position).ok_or_else(|| {
                 Reason::new(
                     Code::UnknownColumn,
                     format!("primary_key: the row has no column `{column}`"),

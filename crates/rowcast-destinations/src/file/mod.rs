@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use rowcast_core::descriptor::{Setting, SettingKind};
 use rowcast_core::destination::Committed;
-use rowcast_core::json::push_object;
 use rowcast_core::record::{Batch, Operation, RunContext};
 use rowcast_core::{
     BoxFuture, Capabilities, Check, Descriptor, Destination, DestinationConfig, Fault, Outcome,
@@ -189,7 +188,7 @@ impl FileDestination {
                     Ok(())
                 }
                 (None, Body::Fields) => {
-                    push_object(&mut lines, &record.fields);
+                    record.push_fields(&mut lines);
                     Ok(())
                 }
             };
@@ -215,6 +214,10 @@ fn broken() -> Fault {
 impl Destination for FileDestination {
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn takes_json(&self) -> bool {
+        self.columns.is_none()
     }
 
     fn check(&self) -> BoxFuture<'_, Vec<Check>> {

@@ -108,6 +108,11 @@ impl Outcomes {
         })
     }
 
+    /// Whether results are paired with records by a value of theirs.
+    pub(super) fn reads_values(&self) -> bool {
+        matches!(self.pair_by, Pair::Field { .. })
+    }
+
     /// The outcome of each record that was in the request.
     fn read(
         &self,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use rowcast_core::json::{push_object, push_string, push_value, to_text};
+use rowcast_core::json::{push_string, push_value, to_text};
 use rowcast_core::mapping::template::TemplateTree;
 use rowcast_core::record::{Batch, Record};
 use rowcast_core::{Reason, Value};
@@ -52,33 +52,33 @@ impl Format {
 }
 
 impl Shape {
-    /// One record's body.
+    /// Appends one record's body. After an error `out` holds any part of it.
     ///
     /// # Errors
     /// Why a template failed for this record.
-    pub(super) fn text(
+    pub(super) fn push(
         &self,
+        out: &mut String,
         record: &Record,
         batch: &Batch,
         format: &Format,
-    ) -> Result<String, Reason> {
-        let mut out = String::new();
+    ) -> Result<(), Reason> {
         let form = *format == Format::Form;
         match self {
             Self::None => {}
-            Self::Fields if form => push_form(&mut out, &record.fields),
-            Self::Record if form => push_form(&mut out, &envelope(record, batch)),
-            Self::Fields => push_object(&mut out, &record.fields),
-            Self::Record => push_record(&mut out, record, batch),
+            Self::Fields if form => push_form(out, &record.fields),
+            Self::Record if form => push_form(out, &envelope(record, batch)),
+            Self::Fields => record.push_fields(out),
+            Self::Record => push_record(out, record, batch),
             Self::Tree(tree) => {
                 let value = tree.evaluate(&scope(Some(record), batch))?;
                 match &value {
-                    Value::Object(members) if form => push_form(&mut out, members),
-                    value => push_value(&mut out, value),
+                    Value::Object(members) if form => push_form(out, members),
+                    value => push_value(out, value),
                 }
             }
         }
-        Ok(out)
+        Ok(())
     }
 }
 
@@ -104,35 +104,36 @@ fn push_form(out: &mut String, members: &[(rowcast_core::Name, Value)]) {
     out.push_str(&form.finish());
 }
 
-/// Puts the records' bodies together.
-pub(super) fn join(format: &Format, bodies: &[String]) -> String {
-    let list = |out: &mut String| {
-        out.push('[');
-        for (i, body) in bodies.iter().enumerate() {
-            if i > 0 {
-                out.push(',');
+impl Format {
+    /// Appends what stands before all records.
+    pub(super) fn open(&self, out: &mut String) {
+        match self {
+            Self::Single | Self::Form | Self::Ndjson => {}
+            Self::Array => out.push('['),
+            Self::Wrap(name) => {
+                out.push('{');
+                push_string(out, name);
+                out.push_str(":[");
             }
-            out.push_str(body);
-        }
-        out.push(']');
-    };
-    let mut out = String::with_capacity(bodies.iter().map(|b| b.len() + 1).sum::<usize>() + 32);
-    match format {
-        Format::Single | Format::Form => bodies.iter().for_each(|body| out.push_str(body)),
-        Format::Array => list(&mut out),
-        Format::Ndjson => {
-            for body in bodies {
-                out.push_str(body);
-                out.push('\n');
-            }
-        }
-        Format::Wrap(name) => {
-            out.push('{');
-            push_string(&mut out, name);
-            out.push(':');
-            list(&mut out);
-            out.push('}');
         }
     }
-    out
+
+    /// Appends what stands between two records.
+    pub(super) fn separate(&self, out: &mut String) {
+        match self {
+            Self::Single | Self::Form => {}
+            Self::Array | Self::Wrap(_) => out.push(','),
+            Self::Ndjson => out.push('\n'),
+        }
+    }
+
+    /// Appends what stands after all records.
+    pub(super) fn close(&self, out: &mut String) {
+        match self {
+            Self::Single | Self::Form => {}
+            Self::Array => out.push(']'),
+            Self::Wrap(_) => out.push_str("]}"),
+            Self::Ndjson => out.push('\n'),
+        }
+    }
 }

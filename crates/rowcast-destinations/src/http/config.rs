@@ -61,7 +61,34 @@ pub(super) struct Call {
     pub(super) accept: Vec<u16>,
 }
 
+impl Call {
+    /// Whether neither path nor headers are made from templates.
+    pub(super) fn is_fixed(&self) -> bool {
+        !self.lines().any(Line::is_template)
+    }
+
+    /// Whether the path or a header differs by record.
+    pub(super) fn names_record(&self) -> bool {
+        self.lines().any(Line::names_record)
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &Line> {
+        let headers = self.headers.iter().map(|(_, line)| line);
+        self.path.iter().chain(headers)
+    }
+}
+
 impl Settings {
+    /// Whether requests and answers ask for nothing but the JSON text of records.
+    pub(super) fn takes_json(&self) -> bool {
+        let by_text = |call: &Call| {
+            !call.names_record() && matches!(call.shape, Shape::Record | Shape::Fields)
+        };
+        self.format != Format::Form
+            && !self.outcomes.as_ref().is_some_and(Outcomes::reads_values)
+            && self.calls.iter().all(|(_, call)| by_text(call))
+    }
+
     /// The call of an operation.
     pub(super) fn call(&self, operation: Operation) -> Option<&Call> {
         self.calls
@@ -158,9 +185,7 @@ impl Settings {
             );
         }
         for (operation, call) in &calls {
-            let by_record = call.path.as_ref().is_some_and(Line::names_record)
-                || call.headers.iter().any(|(_, line)| line.names_record());
-            if batched && (by_record || matches!(call.shape, Shape::None)) {
+            if batched && (call.names_record() || matches!(call.shape, Shape::None)) {
                 problems.add(
                     format!("request.{operation}"),
                     "records can't share this request: its path, its headers or its missing body belong to one record",

@@ -78,6 +78,11 @@ impl Line {
         matches!(self, Self::Secret(_))
     }
 
+    /// Whether it is made for each request.
+    pub(super) fn is_template(&self) -> bool {
+        matches!(self, Self::Template(_))
+    }
+
     /// Whether it differs by record, so that records can't share a request.
     pub(super) fn names_record(&self) -> bool {
         match self {

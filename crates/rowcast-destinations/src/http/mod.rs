@@ -146,6 +146,10 @@ impl Destination for Http {
         &self.capabilities
     }
 
+    fn takes_json(&self) -> bool {
+        self.settings.takes_json()
+    }
+
     fn check(&self) -> BoxFuture<'_, Vec<Check>> {
         Box::pin(async {
             let host = &self.settings.host;

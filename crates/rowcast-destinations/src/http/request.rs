@@ -1,13 +1,14 @@
 //! From a batch to the exact request: URL, headers, bytes.
 
+use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use rowcast_core::record::Batch;
-use rowcast_core::{Code, Reason};
+use rowcast_core::{Code, Reason, Value};
 use url::Url;
 
 use super::auth::Auth;
-use super::body::{Format, Shape, join, scope};
+use super::body::{Format, Shape, scope};
 use super::config::{Call, Settings};
 
 /// A request before it is signed and sent.
@@ -19,7 +20,7 @@ pub(super) struct Prepared {
     pub(super) shown_url: String,
     /// Secret values are marked sensitive.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) body: Option<Bytes>,
     /// Positions in the batch of the records it holds.
     pub(super) held: Vec<usize>,
 }
@@ -33,6 +34,17 @@ pub(super) struct Preparation {
     pub(super) failed: Vec<(usize, Reason)>,
 }
 
+/// About how many bytes a batch's body has, so that it is written without being moved.
+fn capacity(batch: &Batch) -> usize {
+    // The envelope's own members and names.
+    const AROUND: usize = 192;
+    let json = batch.records.iter().map(|record| match &record.json {
+        Some(json) => json.match_on().len() + json.fields().len() + AROUND,
+        None => AROUND,
+    });
+    json.sum()
+}
+
 impl Settings {
     /// Prepares a batch. Records whose templates fail are set aside; the others are sent.
     ///
@@ -41,16 +53,22 @@ impl Settings {
     pub(super) fn prepare(&self, call: &Call, batch: &Batch) -> Result<Preparation, Reason> {
         let mut failed = Vec::new();
         let mut held = Vec::new();
-        let mut bodies = Vec::new();
+        let mut body = String::with_capacity(capacity(batch));
+        self.format.open(&mut body);
         for (position, record) in batch.records.iter().enumerate() {
-            match call.shape.text(record, batch, &self.format) {
-                Ok(body) => {
-                    held.push(position);
-                    bodies.push(body);
+            let before = body.len();
+            if !held.is_empty() {
+                self.format.separate(&mut body);
+            }
+            match call.shape.push(&mut body, record, batch, &self.format) {
+                Ok(()) => held.push(position),
+                Err(reason) => {
+                    body.truncate(before);
+                    failed.push((position, reason));
                 }
-                Err(reason) => failed.push((position, reason)),
             }
         }
+        self.format.close(&mut body);
         if held.is_empty() {
             return Ok(Preparation {
                 request: None,
@@ -61,7 +79,11 @@ impl Settings {
             [record] => Some(record),
             _ => None,
         };
-        let scope = scope(alone, batch);
+        let scope = if call.is_fixed() {
+            Value::Null
+        } else {
+            scope(alone.filter(|_| call.names_record()), batch)
+        };
         let (url, shown_url) = match self.url(call, &scope) {
             Ok(urls) => urls,
             Err(reason) if alone.is_some() => return Ok(one_failed(reason)),
@@ -78,7 +100,7 @@ impl Settings {
                 CONTENT_TYPE,
                 HeaderValue::from_static(self.format.content_type()),
             ));
-            Some(join(&self.format, &bodies).into_bytes())
+            Some(Bytes::from(body))
         };
         for (name, line) in &call.headers {
             let value = match line.text(&scope).and_then(|text| header_value(name, &text)) {
@@ -105,7 +127,7 @@ impl Settings {
     }
 
     /// The URL of a request, and how it may be shown.
-    fn url(&self, call: &Call, scope: &rowcast_core::Value) -> Result<(Url, String), Reason> {
+    fn url(&self, call: &Call, scope: &Value) -> Result<(Url, String), Reason> {
         let mut url = self.root.clone();
         let mut shown = if self.secret_url {
             "***".to_owned()

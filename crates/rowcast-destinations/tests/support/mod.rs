@@ -89,6 +89,7 @@ pub fn record(operation: Operation, id: i64, fields: Vec<(&str, Value)>) -> Reco
         fields: fields.into_iter().map(|(n, v)| (n.into(), v)).collect(),
         idempotency_key: format!("{id:032x}"),
         checksum: Some(1),
+        json: None,
         doubtful: false,
     }
 }

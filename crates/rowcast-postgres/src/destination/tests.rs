@@ -123,6 +123,7 @@ fn record(operation: Operation, match_on: Object, fields: Object) -> Record {
         match_on,
         fields,
         checksum: Some(1),
+        json: None,
         doubtful: false,
     }
 }

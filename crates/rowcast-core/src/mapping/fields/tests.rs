@@ -69,13 +69,16 @@ fn compile(fields: &str, match_on: Option<&str>) -> Result<FieldMapping, Vec<Map
 }
 
 fn fields(fields: &str) -> String {
+    let mapping = compile(fields, None).unwrap();
     let mut out = String::new();
-    push_object(
-        &mut out,
-        &compile(fields, None)
-            .unwrap()
-            .fields(&row(), &context())
-            .unwrap(),
+    push_object(&mut out, &mapping.fields(&row(), &context()).unwrap());
+    let mut written = String::new();
+    mapping
+        .push_fields(&row(), &context(), &mut written)
+        .unwrap();
+    assert_eq!(
+        written, out,
+        "text without values in between is the same text"
     );
     out
 }
@@ -471,6 +474,11 @@ proptest! {
                 let mut json = String::new();
                 push_object(&mut json, &object);
                 prop_assert!(from_json(&json).is_ok(), "{}", json);
+                let mut written = String::new();
+                prop_assert!(mapping.push_fields(&row, &context(), &mut written).is_ok());
+                prop_assert_eq!(written, json);
+            } else {
+                prop_assert!(mapping.push_fields(&row, &context(), &mut String::new()).is_err());
             }
             let _ = mapping.match_on(&row, &context());
         }
