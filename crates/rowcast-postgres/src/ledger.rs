@@ -113,8 +113,8 @@ impl Session {
             self.connection = connector.connect().await?;
             self.open = AtomicBool::new(false);
         }
-        // A statement that outlasts the lease is of no use to anybody.
-        self.connection.wait_at_most(Some(self.term));
+        let patience = lease::patience(self.term);
+        self.connection.wait_at_most(Some(patience));
         // Of work that was abandoned half-way, when its run was cancelled.
         if *self.open.get_mut()
             && self
@@ -180,7 +180,10 @@ impl Ledger for PgLedger {
         lease: &'a Lease,
         committed: &'a [Committed],
     ) -> BoxFuture<'a, Result<(), Reason>> {
-        Box::pin(self.recover_intents(lease, committed))
+        Box::pin(async move {
+            let recovered = self.recover_intents(lease, committed).await;
+            recovered.map_err(layout::not_writable)
+        })
     }
 
     fn changes<'a>(

@@ -28,8 +28,9 @@ pub(super) struct Writer<'a> {
     pub logged: Logged,
 }
 
-/// A transaction gets at least so long, whatever is left of the lease: its end is judged by epoch.
-const LEFT_MIN: Duration = Duration::from_secs(1);
+/// A transaction waits at least so long for a lock, and for its worker, whatever is left of the
+/// lease: its end is judged by epoch.
+const LIMIT_MIN: Duration = Duration::from_secs(1);
 
 /// A statement with its parameters.
 pub(super) type Params<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
@@ -56,17 +57,16 @@ impl Fence<'_> {
             self.roll_back().await;
         }
         self.open.store(true, Ordering::Release);
-        // The lease's end is the end of the transaction too: it must not wait behind a lock until
-        // then, nor hold its own for a worker that the network took away.
+        // It must not wait behind a lock until the lease ends, nor hold its own for a worker that the
+        // network took away: that worker's next attempt, or the next run, needs them.
         let left = self
             .lease
             .deadline()
             .saturating_duration_since(Instant::now());
-        let left = left.max(LEFT_MIN).as_millis();
+        let limit = (left / 5).max(LIMIT_MIN).as_millis();
         let mut begin = format!(
-            "BEGIN; SET LOCAL lock_timeout = {}; \
-             SET LOCAL idle_in_transaction_session_timeout = {left}",
-            left / 2
+            "BEGIN; SET LOCAL lock_timeout = {limit}; \
+             SET LOCAL idle_in_transaction_session_timeout = {limit}"
         );
         if !durable {
             begin.push_str("; SET LOCAL synchronous_commit = off");

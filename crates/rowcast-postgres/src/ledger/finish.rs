@@ -10,7 +10,8 @@ use super::extract::UNIQUENESS_RUNS;
 use super::open::SourceIdentity;
 use super::row_log::Logged;
 use super::shape::KeyArrays;
-use super::{PgLedger, Session, history};
+use super::step::{may_reconnect, pause};
+use super::{PgLedger, Session, history, layout};
 use crate::connect::db_error;
 
 /// What the end of the run writes about its diff.
@@ -33,12 +34,18 @@ impl PgLedger {
         let Some(session) = guard.as_mut() else {
             return Ok(());
         };
-        session.ensure_connected(self.state_connector()).await?;
+        // Writing the end twice is harmless: a lost answer needs no question.
+        let mut attempt = 0;
+        loop {
+            match self.try_finish(session, lease, report).await {
+                Err(reason) if may_reconnect(&reason, attempt, lease) => {
+                    attempt += 1;
+                    tokio::time::sleep(pause(attempt)).await;
+                }
+                ended => break ended.map_err(layout::not_writable)?,
+            }
+        }
         let (client, shape) = (&session.connection.client, &session.shape);
-        session
-            .fence(lease)
-            .all_or_nothing(self.write_end(session, lease, report))
-            .await?;
         killpoint::reach("ledger-finished");
         session.connection.wait_at_most(None);
         let moved = report.delivered + report.skipped;
@@ -53,6 +60,19 @@ impl PgLedger {
         }
         *guard = None;
         Ok(())
+    }
+
+    async fn try_finish(
+        &self,
+        session: &mut Session,
+        lease: &Lease,
+        report: &RunReport,
+    ) -> Result<(), Reason> {
+        session.ensure_connected(self.state_connector()).await?;
+        session
+            .fence(lease)
+            .all_or_nothing(self.write_end(session, lease, report))
+            .await
     }
 
     pub(super) async fn write_end(

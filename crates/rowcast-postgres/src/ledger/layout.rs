@@ -77,14 +77,27 @@ pub(super) async fn ensure(client: &Client, schema: &str, source: &str) -> Resul
 
 /// A privilege that is missing on state tables is about state, not about the model.
 pub(super) fn not_writable(mut reason: Reason) -> Reason {
-    if reason.code == Code::PermissionMissing {
-        reason.code = Code::StateNotWritable;
-        reason.hint = Some(
+    let (code, hint) = match reason.code {
+        Code::PermissionMissing => (
+            Code::StateNotWritable,
             "the state tables belong to another role: run as that role, give them to this one \
-             (REASSIGN OWNED), or name another `state_schema`"
-                .into(),
-        );
-    }
+             (REASSIGN OWNED), or name another `state_schema`",
+        ),
+        // State's statements are our own: what is wrong with them is wrong with the server.
+        Code::ModelWrites => (
+            Code::StateNotWritable,
+            "the server takes no writes from this role: point the source to a primary, unset \
+             default_transaction_read_only, or keep state elsewhere with `state: { source: NAME }`",
+        ),
+        Code::ModelInvalid => (
+            Code::StateSchemaMissing,
+            "the state tables were dropped or changed while they were in use; if the state schema \
+             is gone for good, the next run begins anew and sends every row",
+        ),
+        _ => return reason,
+    };
+    reason.code = code;
+    reason.hint = Some(hint.into());
     reason
 }
 

@@ -18,6 +18,12 @@ pub(super) fn term(request_timeout: Duration) -> Duration {
     (request_timeout * 3).max(Duration::from_secs(3))
 }
 
+/// How long one statement of state may keep a run waiting: short enough that a lost connection is
+/// noticed and made again while the lease still holds. Twice that is needed, for the cancel.
+pub(super) fn patience(term: Duration) -> Duration {
+    (term / 4).max(Duration::from_secs(2))
+}
+
 /// Who holds a lease: host, boot, process and its start, so that a later process with the same
 /// number is not taken for it.
 pub(super) fn owner() -> String {

@@ -13,7 +13,7 @@ use tokio_postgres::types::Type;
 use super::commit::Writer;
 use super::row_log::Logged;
 use super::shape::{KeyArrays, Shape};
-use super::{PgLedger, matching};
+use super::{PgLedger, lease as leases, matching};
 use crate::connect::{Connection, db_error};
 
 impl PgLedger {
@@ -26,7 +26,8 @@ impl PgLedger {
         let session = session
             .as_ref()
             .ok_or_else(|| Reason::defect("no run is open"))?;
-        session.connection.wait_at_most(Some(session.term));
+        let patience = leases::patience(session.term);
+        session.connection.wait_at_most(Some(patience));
         let intents = read_intents(&session.connection, &session.shape, lease.epoch).await?;
         if intents.is_empty() {
             return Ok(());

@@ -6,10 +6,22 @@ use rowcast_core::ledger::{Lease, Step};
 use rowcast_core::{Code, Reason};
 
 use super::commit::Writer;
-use super::{PgLedger, Session, commit, lease};
+use super::{PgLedger, Session, commit, layout, lease};
 
 /// A lost connection is made again this often within one step.
 const RECONNECTS: u32 = 5;
+
+/// Whether work that failed so is tried again over another connection.
+pub(super) fn may_reconnect(reason: &Reason, attempt: u32, lease: &Lease) -> bool {
+    reason.code == Code::ConnectionLost
+        && attempt < RECONNECTS
+        && lease.outlives(Instant::now(), Duration::ZERO)
+}
+
+/// The wait before that.
+pub(super) fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(50 << attempt)
+}
 
 impl PgLedger {
     pub(super) async fn commit_step(&self, lease: &Lease, step: Step) -> Result<(), Reason> {
@@ -21,15 +33,11 @@ impl PgLedger {
         let mut unsure = None;
         loop {
             match self.try_step(session, lease, &step, &mut unsure).await {
-                Err(reason)
-                    if reason.code == Code::ConnectionLost
-                        && attempt < RECONNECTS
-                        && lease.outlives(Instant::now(), Duration::ZERO) =>
-                {
+                Err(reason) if may_reconnect(&reason, attempt, lease) => {
                     attempt += 1;
-                    tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
+                    tokio::time::sleep(pause(attempt)).await;
                 }
-                result => return result,
+                result => return result.map_err(layout::not_writable),
             }
         }
     }
