@@ -210,6 +210,7 @@ async fn the_six_modes_mean_what_libpq_means() {
             [Plain, Plain, no, not_known, not_known, not_known],
         ),
     ];
+    let mut cases = 0;
     for (case, cluster, root, expected) in matrix {
         for (mode, expected) in SslMode::ALL.into_iter().zip(expected) {
             let result = connect(cluster, mode, root).await;
@@ -237,8 +238,11 @@ async fn the_six_modes_mean_what_libpq_means() {
                 }
             };
             assert_eq!(seen, expected, "{case}, {mode}");
+            cases += 1;
         }
     }
+    println!("the matrix of modes: {cases} cases ran");
+    assert_eq!(cases, 36);
 }
 
 /// A pool once lost the mode of a URL, stayed at "prefer" and went on in clear.

@@ -184,7 +184,7 @@ impl Watch {
             }
             let places: Vec<usize> = match &rule.when {
                 When::Start => (!self.started).then_some(0).into_iter().collect(),
-                When::Bytes(after) => (self.bytes..self.bytes + piece.len().max(1))
+                When::Bytes(after) => (self.bytes..self.bytes + piece.len())
                     .contains(after)
                     .then(|| after - self.bytes)
                     .into_iter()
