@@ -1,5 +1,6 @@
 //! The address policy: every case of a table, and the names that lead there.
 
+#![allow(clippy::print_stdout, reason = "it says how many cases ran")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 use std::net::IpAddr;

@@ -1,5 +1,7 @@
 //! Models are proven to be one reading statement; their columns are found without reading rows.
 
+#![allow(clippy::print_stdout, reason = "it says how many cases ran")]
+
 use rowcast_core::{Code, Reason};
 use rowcast_postgres::model_text::{
     ColumnType, ReadSettings, RowSecurity, TypeKind, body, guard_statements, model_error, validate,

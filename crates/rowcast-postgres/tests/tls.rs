@@ -1,6 +1,7 @@
 //! The six encryption modes against real servers with real certificates, and what each failure
 //! says. The mode that was negotiated is asserted, never assumed.
 
+#![allow(clippy::print_stdout, reason = "it says how many cases ran")]
 #![allow(clippy::unwrap_used)] // the helpers of tests are tests
 
 use std::path::{Path, PathBuf};

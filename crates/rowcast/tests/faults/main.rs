@@ -5,6 +5,8 @@
 //! `ROWCAST_FAULT=words` walks only the cases whose names hold these words, and prints how each
 //! ended.
 
+#![allow(clippy::print_stdout, reason = "it says how many cases ran")]
+
 #[path = "../support/command.rs"]
 mod command;
 mod destination;
@@ -49,7 +51,7 @@ pub(crate) fn asked() -> Option<String> {
 }
 
 /// Worlds at a time: most of the time one waits for a timeout.
-const WORLDS: usize = 6;
+const WORLDS: usize = 10;
 
 /// Walks all cases over some worlds, and proves that all of them ran.
 pub(crate) fn walk(name: &str, kind: Kind, cases: Vec<Case>, at_least: usize) {
