@@ -9,8 +9,8 @@ use rowcast_testkit::proxy::{Fault, Proxy, Rule, When};
 
 /// A server that answers every connection with what it got, and tells at the end what that was.
 fn echo() -> (Proxy, Receiver<Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let proxy = Proxy::to(listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let proxy = Proxy::to(listener.local_addr().expect("an address"));
     let (tell, told) = channel();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
@@ -31,10 +31,10 @@ fn echo() -> (Proxy, Receiver<Vec<u8>>) {
 }
 
 fn client(proxy: &Proxy) -> TcpStream {
-    let stream = TcpStream::connect(proxy.address()).unwrap();
-    stream.set_nodelay(true).unwrap();
+    let stream = TcpStream::connect(proxy.address()).expect("connect");
+    stream.set_nodelay(true).expect("set an option");
     let short = Some(Duration::from_millis(300));
-    stream.set_read_timeout(short).unwrap();
+    stream.set_read_timeout(short).expect("set an option");
     stream
 }
 
