@@ -161,10 +161,26 @@ impl Bench {
         Ok(())
     }
 
+    /// Puts the big table into the state of the sync that knows it by its uuid, without sending.
+    pub(crate) fn baseline_by_uuid(&mut self) -> Result<(), String> {
+        if self.once("uuid") {
+            say("baseline by uuid");
+            let index = "CREATE UNIQUE INDEX ON users (external_id)";
+            self.cluster.psql("big", index)?;
+            self.quietly(&["baseline", "changes_big_uuid", "--yes"])?;
+            self.has_synced("changes_big_uuid")?;
+        }
+        Ok(())
+    }
+
     /// Notes that a sync has delivered everything.
     pub(crate) fn has_synced(&mut self, sync: &str) -> Result<(), String> {
         self.once(&format!("sync {sync}"));
-        let database = if sync == "changes_big" { "big" } else { "base" };
+        let database = if sync.starts_with("changes_big") {
+            "big"
+        } else {
+            "base"
+        };
         self.cluster.psql(database, "VACUUM ANALYZE").map(drop)
     }
 
@@ -225,6 +241,14 @@ impl Bench {
     pub(crate) fn run_sync(&self, sync: &str) -> Result<Sample, String> {
         let words = ["run", sync, "--json"];
         self.measured(&mut self.rowcast(&words), &format!("rowcast run {sync}"))
+    }
+
+    /// Runs and measures a sync whose destination keeps nothing; its own report must say that so
+    /// many rows were found changed, all were delivered, and the others were not.
+    pub(crate) fn run_counted(&self, sync: &str, changed: u64) -> Result<Sample, String> {
+        let sample = self.run_sync(sync)?;
+        let differs = report_differs(&sample.stdout, changed);
+        Ok(sample.judge(differs))
     }
 
     /// `COPY` of a query to a client that throws it away.
@@ -356,6 +380,20 @@ impl Bench {
     }
 }
 
+/// Why a run's report is not that of a run which found `changed` rows; `None` when it is.
+fn report_differs(stdout: &str, changed: u64) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_str(stdout).unwrap_or_default();
+    let count = |name: &str| document["runs"][0][name].as_u64();
+    let found = ["added", "updated", "removed"].map(count);
+    let sum: Option<u64> = found.into_iter().sum();
+    let removed = count("removed").unwrap_or_default();
+    let good = sum == Some(changed)
+        && count("delivered") == Some(changed)
+        && count("unchanged").map(|n| n + changed - removed) == count("read")
+        && count("read") > Some(0);
+    (!good).then(|| format!("the report speaks of {sum:?} changes, {changed} were expected"))
+}
+
 /// Enough of an error for a results file: no paths of this machine.
 fn first_line(error: &str) -> String {
     let line = error.lines().next().unwrap_or_default();
@@ -377,6 +415,19 @@ fn first_line(error: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_must_speak_of_the_changes_that_were_made() {
+        let report = |unchanged: u64| {
+            format!(
+                r#"{{"runs":[{{"read":10,"unchanged":{unchanged},"added":1,"updated":2,"removed":3,"delivered":6}}]}}"#
+            )
+        };
+        assert_eq!(report_differs(&report(7), 6), None);
+        assert!(report_differs(&report(7), 5).is_some());
+        assert!(report_differs(&report(8), 6).is_some());
+        assert!(report_differs("", 0).is_some());
+    }
 
     #[test]
     fn an_error_is_told_without_paths() {

@@ -62,6 +62,7 @@ pub(crate) fn checks(results: &Results) -> Vec<Check> {
     };
     let (small, big) = (most(&["first", "one"]), most(&["first_big", "one_big"]));
     let temporary = ratio(get(2, "one", "temp_mb"), get(2, "one", "source_mb"));
+    let unordered = ratio(get(2, "uuid", "temp_mb"), get(2, "uuid", "source_mb"));
     let state = ratio(get(9, "state", "state_mb"), get(9, "state", "source_mb"));
     let payloads = get(8, "one", "payloads_in_log");
     let table: Vec<(u8, &'static str, Option<f64>, &'static str, Bar)> = vec![
@@ -85,6 +86,13 @@ pub(crate) fn checks(results: &Results) -> Vec<Check> {
             temporary,
             "×",
             AtMost(0.0),
+        ),
+        (
+            2,
+            "temporary files / source, random key",
+            unordered,
+            "×",
+            AtMost(0.3),
         ),
         (
             3,

@@ -76,7 +76,9 @@ fn run(options: Options) -> Result<(), String> {
     remove_leftovers(&folder);
     let folder = folder.join(format!("run-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let began = std::time::Instant::now();
     let measured = measure_all(options.clone(), &cache, &folder);
+    say(&format!("\nmeasured for {} s", began.elapsed().as_secs()));
     // Gigabytes, whatever happened.
     let removed = std::fs::remove_dir_all(&folder);
     let measured = measured?;

@@ -117,6 +117,8 @@ impl Peers {
         destination: &str,
         sync: &str,
     ) -> Result<Command, String> {
+        // With what it remembers of an earlier run, in the project and in the user's folder.
+        let _ = std::fs::remove_dir_all(self.work.join("drt"));
         let profile = format!(
             "bench: {{type: postgres, host: 127.0.0.1, port: {port}, dbname: base, \
              user: postgres, password_env: PG_PASSWORD}}\n"
@@ -131,8 +133,6 @@ impl Peers {
         );
         self.write("drt/syncs/bench.yml", &text)?;
         let folder = self.work.join("drt");
-        // What it remembers of an earlier run.
-        let _ = std::fs::remove_dir_all(folder.join(".drt"));
         let mut command = Command::new(self.environments.join("drt/bin/drt"));
         command
             .args(["run", "--select", "bench", "--output", "json"])

@@ -83,6 +83,7 @@ fn destinations(places: &Places) -> Vec<(&'static str, String, &'static str)> {
         ("warehouse", postgres, ""),
         ("files", file, ""),
         ("nowhere", "connector: \"null\"\n".to_owned(), ""),
+        ("nowhere_uuid", "connector: \"null\"\n".to_owned(), ""),
         ("nowhere_joined", "connector: \"null\"\n".to_owned(), ""),
         ("nowhere_small", "connector: \"null\"\n".to_owned(), ""),
     ]
@@ -102,6 +103,12 @@ const SYNCS: &[(&str, &str, &str, &str)] = &[
     ),
     ("changes_wal", "users", "lines_wal", "mode: mirror\n"),
     ("changes_big", "users_big", "lines_big", "mode: mirror\n"),
+    (
+        "changes_big_uuid",
+        "users_big_uuid",
+        "nowhere_uuid",
+        "mode: mirror\n",
+    ),
     (
         "copy",
         "users",
@@ -134,6 +141,10 @@ pub(crate) fn files(places: &Places) -> Vec<(String, String)> {
     let cursor = "table: users\ncursor: { column: updated_at, overlap: 10m, full: daily }\n";
     model("users_cursor", "base", cursor);
     model("joined", "base", "");
+    files.push((
+        "models/users_big_uuid.yml".to_owned(),
+        "model: users_big_uuid\nsource: big\ntable: users\nprimary_key: [external_id]\n".to_owned(),
+    ));
     files.push(("models/joined.sql".to_owned(), JOINED.to_owned()));
     for (name, text, top) in destinations(places) {
         let text = format!("destination: {name}\n{top}{text}");

@@ -107,9 +107,18 @@ pub(super) fn changes(bench: &mut Bench) -> Result<(), String> {
 pub(super) fn big(bench: &mut Bench) -> Result<(), String> {
     bench.users_big()?;
     bench.first_sync("changes_big")?;
+    bench.baseline_by_uuid()?;
     let heap = heap(bench, "big")?;
     let one = move |bench: &mut Bench, _| {
         let mut sample = change_and_run(bench, "big", "changes_big", ONE)?;
+        sample.set_bytes("source_mb", heap);
+        Ok(sample)
+    };
+    // The same changes again, in a state whose keys have no order.
+    let uuid = move |bench: &mut Bench, _| {
+        let expected = data::changed(&bench.cluster, "big", true)?;
+        let changed = expected.present + expected.deleted;
+        let mut sample = bench.run_counted("changes_big_uuid", changed)?;
         sample.set_bytes("source_mb", heap);
         Ok(sample)
     };
@@ -123,6 +132,13 @@ pub(super) fn big(bench: &mut Bench) -> Result<(), String> {
             Box::new(one),
         ),
     ];
+    contenders.push(contender(
+        bench,
+        "uuid",
+        "rowcast, the same by a random uuid, null",
+        Kind::Ours,
+        Box::new(uuid),
+    ));
     for contender in &mut contenders {
         contender.rows = bench.options.rows_big;
         // Half a minute each.

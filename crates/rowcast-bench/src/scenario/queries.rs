@@ -14,7 +14,7 @@ use crate::results::{Kind, Sample};
 pub(super) fn joined(bench: &mut Bench) -> Result<(), String> {
     bench.orders()?;
     bench.first_sync("joined")?;
-    let none = |bench: &mut Bench, _| bench.run_sync("joined");
+    let none = |bench: &mut Bench, _| bench.run_counted("joined", 0);
     let contenders = vec![
         copy_text(bench, "base", JOINED),
         contender(
@@ -38,7 +38,7 @@ pub(super) fn small(bench: &mut Bench) -> Result<(), String> {
     let folder = bench.scratch.join("behind-proxy");
     copy_folder(&bench.project, &folder)?;
     project::write(&folder, &[project::source_file("base", "base", proxy.port)])?;
-    let whole = |bench: &mut Bench, _| bench.run_sync("small");
+    let whole = |bench: &mut Bench, _| bench.run_counted("small", 0);
     let start = |bench: &mut Bench, _| {
         bench.cluster.settle()?;
         let mut command = bench.rowcast(&["run", "small", "--json"]);
