@@ -109,10 +109,12 @@ pub(crate) async fn parts(
         },
         spool: spool(project),
     };
-    let mut ledger = PgLedger::new(config).with_retention(Retention {
-        runs: project.config.retention.runs,
-        row_log: project.config.retention.row_log,
-    });
+    let mut ledger = PgLedger::new(config)
+        .with_connections(source.connections)
+        .with_retention(Retention {
+            runs: project.config.retention.runs,
+            row_log: project.config.retention.row_log,
+        });
     if let Some(seed) = first_seed {
         ledger = ledger.with_first_seed(seed);
     }

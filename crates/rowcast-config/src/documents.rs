@@ -158,7 +158,7 @@ fn source() -> Document {
         Key::optional("row_security", Shape::Choice(vec!["error", "allow"]), "Whether row-level security may hide rows; hidden rows look like removed ones").default("error"),
         Key::optional("allow_superuser", Shape::Boolean, "Reserved: for a scheduler that refuses roles which could write in spite of the read-only transaction; `check` warns about them").default("false"),
         Key::optional("limits", Shape::Group(vec![
-            Key::optional("connections", up_to(1_000), "Connections open together; read, but without effect yet").default("4"),
+            Key::optional("connections", up_to(1_000), "Connections a run may have open together; from 3 on a large table is read over two").default("4"),
             Key::optional("statement_timeout", Shape::Period, "How long one query may take").default("10m"),
         ]), "Limits of use"),
     ];

@@ -6,6 +6,7 @@
 
 mod admin;
 mod baseline;
+mod builtin;
 mod change_set;
 mod commit;
 mod config;
@@ -16,8 +17,10 @@ mod diff;
 mod effects;
 mod extract;
 mod finish;
+mod first;
 mod form;
 mod forms;
+mod halves;
 mod history;
 mod layout;
 mod lease;
@@ -52,6 +55,7 @@ pub use spool::SpoolConfig;
 
 use commit::Fence;
 use finish::AfterDiff;
+use model::Model;
 use open::SourceIdentity;
 use registry::Registered;
 use row_log::Logged;
@@ -63,6 +67,7 @@ use crate::connect::{Connection, Connector};
 pub struct PgLedger {
     config: LedgerConfig,
     join_memory: u64,
+    two_from: Option<u64>,
     first_seed: Option<i64>,
     retention: Option<Retention>,
     session: Mutex<Option<Session>>,
@@ -87,6 +92,8 @@ pub struct Retention {
 struct Session {
     connection: Connection,
     shape: Shape,
+    /// The model as it was when the run began.
+    model: Model,
     registered: Registered,
     term: Duration,
     source: SourceIdentity,
@@ -136,6 +143,7 @@ impl PgLedger {
         Self {
             config,
             join_memory: form::JOIN_MEMORY_MAX,
+            two_from: Some(halves::TWO_FROM),
             first_seed: None,
             retention: None,
             session: Mutex::new(None),
@@ -147,6 +155,24 @@ impl PgLedger {
     #[must_use]
     pub fn with_join_memory(mut self, bytes: u64) -> Self {
         self.join_memory = bytes;
+        self
+    }
+
+    /// From how many rows on a table is read in two parts over two connections: 200,000 unless this
+    /// says otherwise, `None` for never.
+    #[must_use]
+    pub fn with_two_connections_from(mut self, rows: Option<u64>) -> Self {
+        self.two_from = rows;
+        self
+    }
+
+    /// How many connections this ledger may have open together. With fewer than three (one keeps
+    /// the lease) a table is read over one.
+    #[must_use]
+    pub fn with_connections(mut self, connections: u32) -> Self {
+        if connections < 3 {
+            self.two_from = None;
+        }
         self
     }
 

@@ -8,7 +8,7 @@ use rowcast_core::{BoxFuture, Change, Code, Key, Reason, killpoint};
 
 use super::extract::{Extracted, Extraction};
 use super::finish::AfterDiff;
-use super::open::source_identity;
+use super::model::Model;
 use super::registry::Registered;
 use super::row_log::Logged;
 use super::shape::Shape;
@@ -25,7 +25,7 @@ impl PgLedger {
         lease: Option<&Lease>,
         request: &DiffRequest,
     ) -> Result<ChangeSet, Reason> {
-        let (shape, registered, moved_back) = self.diff_inputs(lease).await?;
+        let (shape, registered, moved_back, model) = self.diff_inputs(lease).await?;
         let source = self.config.source.connect().await?;
         let mut held: Vec<Held> = moved_back.into_iter().collect();
         let mut notes = Vec::new();
@@ -35,6 +35,7 @@ impl PgLedger {
                 request,
                 &shape,
                 &registered,
+                &model.data,
                 &source,
                 &mut held,
                 &mut notes,
@@ -45,9 +46,11 @@ impl PgLedger {
             config: &self.config,
             shape: &shape,
             plan: &plan,
+            planned: &model.data,
             request,
             fence,
             join_memory: self.join_memory,
+            two_from: self.two_from,
         };
         let extracted = if self.config.state.is_some() && !shape.is_absent() {
             let state = self.state_connector().connect().await?;
@@ -81,7 +84,7 @@ impl PgLedger {
     pub(super) async fn diff_inputs(
         &self,
         lease: Option<&Lease>,
-    ) -> Result<(Shape, Registered, Option<Held>), Reason> {
+    ) -> Result<(Shape, Registered, Option<Held>, Model), Reason> {
         if lease.is_some() {
             let session = self.session.lock().await;
             let session = session
@@ -91,23 +94,19 @@ impl PgLedger {
                 session.shape.clone(),
                 session.registered.clone(),
                 session.moved_back.clone(),
+                session.model.clone(),
             ));
         }
         let connection = self.state_connector().connect().await?;
         let client = &connection.client;
         let (schema, sync) = (&self.config.state_schema, &self.config.sync);
-        let (keys, source) = if self.config.state.is_some() {
+        let (model, source) = if self.config.state.is_some() {
             let source = self.config.source.connect().await?;
-            (
-                self.describe_keys(&source).await?,
-                source_identity(&source).await,
-            )
+            self.describe(&source).await?
         } else {
-            (
-                self.describe_keys(&connection).await?,
-                source_identity(&connection).await,
-            )
+            self.describe(&connection).await?
         };
+        let keys = model.keys.clone();
         let known = if layout::known(client, schema).await? {
             registry::look(client, schema, sync).await?
         } else {
@@ -118,12 +117,12 @@ impl PgLedger {
                 let shape = Shape::new(schema, known.id, keys);
                 registry::prove(sync, &known, &shape.keys)?;
                 let moved_back = self.moved_back(&connection, &shape, &source).await?;
-                Ok((shape, known, moved_back))
+                Ok((shape, known, moved_back, model))
             }
             None => {
                 let mut unknown = Registered::unknown();
                 unknown.random = self.first_seed.unwrap_or_default();
-                Ok((Shape::absent(keys), unknown, None))
+                Ok((Shape::absent(keys), unknown, None, model))
             }
         }
     }

@@ -72,6 +72,15 @@ impl Tuples {
                 continue;
             }
             match self.stream.next().await {
+                // The server sends each row in a message of its own: nothing has to be copied.
+                Some(Ok(chunk)) if self.started && self.buffer.is_empty() => {
+                    match measure(&chunk) {
+                        Measured::Tuple(end) if end == chunk.len() => {
+                            return Ok(Some(chunk.slice(2..)));
+                        }
+                        _ => self.buffer.extend_from_slice(&chunk),
+                    }
+                }
                 Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
                 Some(Err(error)) => return Err(db_error(&error, &self.what)),
                 None => return Err(self.truncated("the end marker is missing")),
@@ -97,28 +106,65 @@ impl Tuples {
             self.buffer.advance(HEADER_BYTES);
             self.started = true;
         }
-        let Some(count) = self.buffer.get(..2) else {
-            return Ok(None);
+        match measure(&self.buffer) {
+            Measured::Cut => Ok(None),
+            Measured::End => {
+                self.buffer.advance(2);
+                self.ended = true;
+                Ok(None)
+            }
+            Measured::Tuple(end) => {
+                let mut tuple = self.buffer.split_to(end).freeze();
+                tuple.advance(2);
+                Ok(Some(tuple))
+            }
+        }
+    }
+}
+
+/// What bytes begin with.
+enum Measured {
+    /// A tuple of so many bytes, its field count included.
+    Tuple(usize),
+    /// The end marker.
+    End,
+    /// Less than a whole tuple.
+    Cut,
+}
+
+fn measure(bytes: &[u8]) -> Measured {
+    let Some(count) = bytes.first_chunk::<2>() else {
+        return Measured::Cut;
+    };
+    let count = i16::from_be_bytes(*count);
+    if count < 0 {
+        return Measured::End;
+    }
+    let mut rest = &bytes[2..];
+    for _ in 0..count {
+        let Some((length, fields)) = rest.split_first_chunk::<4>() else {
+            return Measured::Cut;
         };
-        let count = i16::from_be_bytes([count[0], count[1]]);
-        if count < 0 {
-            self.buffer.advance(2);
-            self.ended = true;
-            return Ok(None);
+        let length = usize::try_from(i32::from_be_bytes(*length).max(0)).unwrap_or(0);
+        let Some(after) = fields.get(length..) else {
+            return Measured::Cut;
+        };
+        rest = after;
+    }
+    Measured::Tuple(bytes.len() - rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tuple_is_measured_and_a_cut_one_is_not() {
+        let tuple = [0, 2, 0, 0, 0, 1, 7, 255, 255, 255, 255];
+        assert!(matches!(measure(&tuple), Measured::Tuple(11)));
+        for cut in 0..tuple.len() {
+            assert!(matches!(measure(&tuple[..cut]), Measured::Cut), "{cut}");
         }
-        let mut end = 2;
-        for _ in 0..count {
-            let Some(length) = self.buffer.get(end..end + 4) else {
-                return Ok(None);
-            };
-            let length = i32::from_be_bytes([length[0], length[1], length[2], length[3]]);
-            end += 4 + usize::try_from(length.max(0)).unwrap_or(0);
-        }
-        if self.buffer.len() < end {
-            return Ok(None);
-        }
-        let mut tuple = self.buffer.split_to(end).freeze();
-        tuple.advance(2);
-        Ok(Some(tuple))
+        assert!(matches!(measure(&[255, 255, 0]), Measured::End));
     }
 }

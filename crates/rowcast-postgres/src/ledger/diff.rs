@@ -30,14 +30,14 @@ const CHECKSUM_AND_RETRIES: [&str; 6] = [
 ];
 
 /// A column of the model that the mapping reads.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DataColumn {
     pub name: String,
     pub facts: TypeFacts,
 }
 
 /// Everything the statement depends on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct DiffSql<'a> {
     pub shape: &'a Shape,
     pub plan: &'a HashPlan,
@@ -62,6 +62,15 @@ pub(super) struct DiffSql<'a> {
     pub cursor_removals: bool,
     /// The cursor's value, SQL over `m`, which comes with every tuple.
     pub cursor_column: Option<&'a str>,
+    /// The part of the first key column that this statement compares; `None` for all of it.
+    pub range: Option<&'a Range>,
+}
+
+/// One of two parts of all keys, by the first key column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Range {
+    Below(KeyPart),
+    From(KeyPart),
 }
 
 impl DiffSql<'_> {
@@ -100,6 +109,11 @@ impl DiffSql<'_> {
                 columns.push(format!("{} AS m{}", own_key(key), i + 1));
             }
         }
+        format!("SELECT {} FROM {}", columns.join(", "), self.model_source())
+    }
+
+    /// The model's FROM item with everything that narrows it.
+    pub(super) fn model_source(&self) -> String {
         let mut conditions = Vec::new();
         if let Some(filter) = self.filter {
             conditions.push(format!("(\n{filter}\n)"));
@@ -109,6 +123,7 @@ impl DiffSql<'_> {
             key.form
                 .join_form(&format!("m.{}", quote_ident(&key.name)), &key.facts)
         };
+        conditions.extend(self.within(&model_key));
         if !self.keys.is_empty() {
             conditions.push(self.among(self.keys, &model_key));
         }
@@ -146,13 +161,14 @@ impl DiffSql<'_> {
         } else {
             self.relation.to_string()
         };
-        format!("SELECT {} FROM {fence}{condition}", columns.join(", "))
+        format!("{fence}{condition}")
     }
 
     /// The state's side, narrowed as the model's.
     fn state(&self) -> String {
         let mut conditions = Vec::new();
         let key = |i: usize| format!("t.k{}", i + 1);
+        conditions.extend(self.within(&key));
         if !self.keys.is_empty() {
             conditions.push(self.among(self.keys, &key));
         }
@@ -167,6 +183,21 @@ impl DiffSql<'_> {
             self.shape.table("state"),
             conditions.join(" AND ")
         )
+    }
+
+    /// The condition that keeps a side within the run's range. Keys that are null lie in none: a
+    /// range is only taken of columns that can't be.
+    fn within(&self, column: &dyn Fn(usize) -> String) -> Option<String> {
+        let (range, key) = (self.range?, self.shape.keys.first()?);
+        let (part, operator) = match range {
+            Range::Below(part) => (part, "<"),
+            Range::From(part) => (part, ">="),
+        };
+        Some(format!(
+            "{} {operator} {}",
+            column(0),
+            literal(part, &key.form)
+        ))
     }
 
     fn among(&self, keys: &[Key], column: &dyn Fn(usize) -> String) -> String {

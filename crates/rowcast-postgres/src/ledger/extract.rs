@@ -12,8 +12,8 @@ use tokio_postgres::types::Type;
 
 use super::config::LedgerConfig;
 use super::copy::Tuples;
-use super::diff::DiffSql;
-use super::form::Form;
+use super::diff::{DataColumn, DiffSql};
+use super::form::{Form, Manner};
 use super::model::{self, Model};
 use super::plan::HashPlan;
 use super::shape::Shape;
@@ -33,6 +33,8 @@ pub(super) const REJECTS_TRACKED: usize = 100_000;
 #[derive(Debug, Clone, Default)]
 pub(super) struct StateFacts {
     pub rows: i64,
+    /// Whether the state table holds anything at all.
+    pub occupied: bool,
     pub tombstones: i64,
     pub rejects: i64,
     pub doubts: i64,
@@ -89,8 +91,9 @@ pub(super) async fn state_facts(
          coalesce((SELECT sum(removals_done) FROM {history} WHERE sync_id = s.id AND generation = s.generation \
            AND started_at > clock_timestamp() - interval '24 hours'), 0)::bigint, \
          s.generation, s.epoch, p.model_digest, p.runs_since_check, p.watermark, \
-         extract(epoch FROM clock_timestamp() - p.full_diff_at)::bigint \
+         extract(epoch FROM clock_timestamp() - p.full_diff_at)::bigint, EXISTS (SELECT 1 FROM {state}) \
          FROM {sync} s JOIN {progress} p ON p.sync_id = s.id WHERE s.id = $1",
+        state = shape.table("state"),
         reject = shape.table("reject"),
         doubt = shape.table("doubt"),
         history = shape.shared("run_history"),
@@ -132,6 +135,7 @@ pub(super) async fn state_facts(
         runs_since_check: row.get(8),
         watermark: row.get(9),
         full_age: row.get(10),
+        occupied: row.get(11),
         frozen,
     })
 }
@@ -141,11 +145,15 @@ pub(super) struct Extraction<'a> {
     pub config: &'a LedgerConfig,
     pub shape: &'a Shape,
     pub plan: &'a HashPlan,
+    /// The columns that the plan was made for.
+    pub planned: &'a [DataColumn],
     pub request: &'a DiffRequest,
     /// The epoch and generation the run holds; `None` only looks.
     pub fence: Option<(i64, i32)>,
     /// The most memory, in bytes, that the comparison may take on the server.
     pub join_memory: u64,
+    /// Tables from this many rows on are read over two connections; `None` for never.
+    pub two_from: Option<u64>,
 }
 
 impl Extraction<'_> {
@@ -192,7 +200,7 @@ impl Extraction<'_> {
         {
             return Err(super::commit::lease_lost());
         }
-        let model = model::describe(client, self.config).await?;
+        let model = self.model(client).await?;
         let (duplicates, checked) = self.duplicates(client, &model, &facts).await?;
         let frozen: Vec<Key> = if checked {
             duplicates.iter().map(|(key, _)| key.clone()).collect()
@@ -205,24 +213,33 @@ impl Extraction<'_> {
         diff.cursor_removals = self.config.sync.mode.deletes();
         diff.cursor_column = window.value.as_deref();
         diff.has_retries |= form == Form::Narrow;
+        let manner = match form {
+            Form::Narrow => Manner::Narrow,
+            Form::Wide if !facts.occupied && diff.needs_no_state() => Manner::First,
+            Form::Wide => Manner::Wide,
+        };
         let mut sink = Sink::new(self, &model, &diff, window.value.is_some());
+        if manner == Manner::First {
+            sink.read_as(diff.first_decoders());
+        }
         // The watermark of the same model never moves back.
         if window.value.is_some() && facts.model_digest.as_deref() == Some(&model.digest) {
             sink.watermark.clone_from(&facts.watermark);
         }
-        self.allow_memory(client, facts.rows).await?;
-        let query = match form {
-            Form::Wide => diff.wide(),
-            Form::Narrow => {
-                self.fill(client, &diff).await?;
-                diff.fetch()
+        let second = self.halves(client, &model, &facts, &diff, manner).await?;
+        match second {
+            None => {
+                self.allow_memory(client, facts.rows, 1).await?;
+                let mut tuples = self.start(client, &diff, manner).await?;
+                while let Some(tuple) = tuples.next().await? {
+                    sink.take(&tuple)?;
+                }
             }
-        };
-        let mut tuples = Tuples::start(client, &query, &self.what()).await?;
-        while let Some(tuple) = tuples.next().await? {
-            sink.take(&tuple)?;
+            Some(halves) => {
+                self.read_halves(client, halves, &diff, manner, &mut sink)
+                    .await?
+            }
         }
-        drop(tuples);
         let frozen_in_state = self.count_frozen(client, &frozen).await?;
         let obsolete = self.obsolete(client, &facts, &sink, &diff).await?;
         client
@@ -249,6 +266,25 @@ impl Extraction<'_> {
         Ok(extracted)
     }
 
+    /// The model as it is in this snapshot.
+    ///
+    /// # Errors
+    /// It can't be read, or is no longer what the checksums were planned for.
+    pub(super) async fn model(&self, client: &Client) -> Result<Model, Reason> {
+        let model = model::describe(client, self.config).await?;
+        if model.data == self.planned && model.keys == self.shape.keys {
+            return Ok(model);
+        }
+        Err(Reason::new(
+            Code::ModelInvalid,
+            format!(
+                "the columns of model {:?} changed while the run began",
+                self.config.model.name
+            ),
+        )
+        .hint("nothing was sent; run again"))
+    }
+
     /// The comparison of this run.
     pub(super) fn diff<'b>(
         &'b self,
@@ -272,7 +308,21 @@ impl Extraction<'_> {
             cursor: None,
             cursor_removals: false,
             cursor_column: None,
+            range: None,
         }
+    }
+
+    /// Starts the comparison.
+    pub(super) async fn start(
+        &self,
+        client: &Client,
+        diff: &DiffSql<'_>,
+        manner: Manner,
+    ) -> Result<Tuples, Reason> {
+        if manner == Manner::Narrow {
+            self.fill(client, diff).await?;
+        }
+        Tuples::start(client, &manner.query(diff), &self.what()).await
     }
 
     /// Duplicate keys (semantics 19): proven absent by an index, or looked for on the first run,
@@ -380,18 +430,18 @@ impl Extraction<'_> {
 }
 
 /// Cancels the server's query when the read is abandoned.
-struct CancelOnDrop {
+pub(super) struct CancelOnDrop {
     handle: Option<crate::connect::CancelHandle>,
 }
 
 impl CancelOnDrop {
-    fn new(connection: &Connection) -> Self {
+    pub(super) fn new(connection: &Connection) -> Self {
         Self {
             handle: Some(connection.cancel_handle()),
         }
     }
 
-    fn disarm(mut self) {
+    pub(super) fn disarm(mut self) {
         self.handle = None;
     }
 }

@@ -34,6 +34,25 @@ pub(super) enum Form {
     Narrow,
 }
 
+/// How the comparison of a run is made: its form, or none of both when there is no state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    First,
+    Wide,
+    Narrow,
+}
+
+impl Manner {
+    /// The statement whose rows are the change set.
+    pub(super) fn query(self, diff: &DiffSql<'_>) -> String {
+        match self {
+            Self::First => diff.first(),
+            Self::Wide => diff.wide(),
+            Self::Narrow => diff.fetch(),
+        }
+    }
+}
+
 /// Memory for the join, in bytes.
 fn wanted(state_rows: i64) -> u64 {
     u64::try_from(state_rows)
@@ -137,13 +156,25 @@ impl Extraction<'_> {
             .map_err(failed)
     }
 
-    /// Lets the join of this transaction use as much memory as its state needs, within the limit
-    /// and never less than the server's own setting.
+    /// Lets the join of this transaction use as much memory as its share of state needs, within its
+    /// share of the limit and never less than the server's own setting.
     ///
     /// # Errors
     /// The connection is lost.
-    pub(super) async fn allow_memory(&self, client: &Client, rows: i64) -> Result<(), Reason> {
-        let kilobytes = wanted(rows).min(self.join_memory).div_ceil(1024) as i64;
+    pub(super) async fn allow_memory(
+        &self,
+        client: &Client,
+        rows: i64,
+        shares: u64,
+    ) -> Result<(), Reason> {
+        let limit = self.join_memory / shares;
+        // Halves are not equal to the row.
+        let needed = if shares == 1 {
+            wanted(rows)
+        } else {
+            wanted(rows) / 8 * 5
+        };
+        let kilobytes = needed.min(limit).div_ceil(1024) as i64;
         client
             .query_typed(
                 "SELECT set_config('work_mem', greatest(setting::bigint, $1)::text || 'kB', true) \

@@ -102,6 +102,25 @@ impl TypeFacts {
         }
     }
 
+    /// How the checksum form's own bytes are decoded, where they hold the whole value: then one
+    /// expression serves both. The `_send` forms are what a binary COPY sends of such a column.
+    pub(super) fn checksum_decode(&self) -> Option<Decode> {
+        if self.element.is_some() {
+            return None;
+        }
+        match native(&self.base) {
+            // As text instead of jsonb's own binary form.
+            Some(Decode::Jsonb | Decode::Json) => Some(Decode::Json),
+            Some(Decode::Oid) => None,
+            Some(decode) => Some(decode),
+            // Read as text, and hashed as text; but these are hashed in a binary form.
+            None => match self.base.as_str() {
+                "timetz" | "inet" => None,
+                _ => Some(Decode::Text),
+            },
+        }
+    }
+
     /// How the column works as a key.
     ///
     /// # Errors

@@ -266,7 +266,7 @@ impl Extraction<'_> {
             return Err(super::commit::lease_lost());
         }
         model::begin(source, spec, None).await?;
-        let model = model::describe(source, self.config).await?;
+        let model = self.model(source).await?;
         let frozen = facts.frozen.clone();
         let mut diff = self.diff(&model, &facts, &[]);
         diff.has_retries = true;

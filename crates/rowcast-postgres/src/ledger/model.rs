@@ -8,6 +8,7 @@ use rowcast_core::{Code, Column, Reason, Schema};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
+use super::builtin;
 use super::config::{LedgerConfig, ModelBody, ModelSpec};
 use super::diff::DataColumn;
 use super::forms::{Decode, TypeFacts};
@@ -24,6 +25,8 @@ pub(super) struct Model {
     pub relation: String,
     /// The oid of a table; a query has none.
     pub table: Option<u32>,
+    /// How many rows the server thinks the table has.
+    pub rows_estimate: u64,
     pub keys: Vec<KeyColumn>,
     pub data: Vec<DataColumn>,
     pub decoders: Vec<Decode>,
@@ -82,22 +85,36 @@ pub(super) fn local_settings(spec: &ModelSpec) -> String {
 /// The SQL can't be run, a column is missing, a key's type can't be a key.
 pub(super) async fn describe(client: &Client, config: &LedgerConfig) -> Result<Model, Reason> {
     let spec = &config.model;
-    let (relation, table_oid) = match &spec.body {
-        ModelBody::Sql(text) => (model_text::wrapped(text), None),
+    let (relation, table_oid, rows_estimate) = match &spec.body {
+        ModelBody::Sql(text) => (model_text::wrapped(text), None, 0),
         ModelBody::Table { schema, name } => {
             let table = match schema {
                 Some(schema) => qualified(schema, name),
                 None => ident(name),
             };
-            let oid = table_oid(client, spec, &table).await?;
-            (format!("{table} AS m"), Some(oid))
+            let (oid, rows) = table_oid(client, spec, &table).await?;
+            (format!("{table} AS m"), Some(oid), rows)
         }
     };
-    let columns = model_columns(client, spec, &relation, table_oid).await?;
-    let primary_key = match (&spec.primary_key[..], table_oid) {
-        ([], Some(oid)) => table_key(client, spec, oid).await?,
-        ([], None) => return Err(no_key(spec)),
-        (declared, _) => declared.to_vec(),
+    let columns = model_columns(client, spec, &relation, table_oid);
+    let declared = spec.primary_key.clone();
+    // What does not depend on an answer is asked in the same breath.
+    let (columns, primary_key, unique) = match (declared.is_empty(), table_oid) {
+        (true, None) => {
+            columns.await?;
+            return Err(no_key(spec));
+        }
+        (false, None) => (columns.await?, declared, false),
+        (true, Some(oid)) => {
+            let (columns, key) = tokio::try_join!(columns, table_key(client, spec, oid))?;
+            let unique = proven_unique(client, oid, &key).await?;
+            (columns, key, unique)
+        }
+        (false, Some(oid)) => {
+            let (columns, unique) =
+                tokio::try_join!(columns, proven_unique(client, oid, &declared))?;
+            (columns, declared, unique)
+        }
     };
     let find = |name: &str| {
         columns
@@ -139,10 +156,6 @@ pub(super) async fn describe(client: &Client, config: &LedgerConfig) -> Result<M
         .iter()
         .map(|column| column.facts.read_form("x").1)
         .collect();
-    let unique = match table_oid {
-        Some(oid) => proven_unique(client, oid, &primary_key).await?,
-        None => false,
-    };
     let mut hasher = blake3::Hasher::new();
     hasher.update(relation.as_bytes());
     hasher.update(spec.filter.as_deref().unwrap_or_default().as_bytes());
@@ -161,6 +174,7 @@ pub(super) async fn describe(client: &Client, config: &LedgerConfig) -> Result<M
     Ok(Model {
         relation,
         table: table_oid,
+        rows_estimate,
         keys,
         data,
         decoders,
@@ -246,26 +260,16 @@ async fn model_columns(
                 .map_err(|error| unusable_filter(&error, spec))?;
         }
     }
-    let oids: Vec<u32> = columns.iter().map(|(_, oid)| *oid).collect();
-    let rows = client
-        .query_typed(FACTS, &[(&oids, Type::OID_ARRAY)])
-        .await
-        .map_err(|error| db_error(&error, &what(spec)))?;
     let mut facts = std::collections::HashMap::new();
-    for row in rows {
-        let name = |schema: Option<String>, name: Option<String>| match (schema, name) {
-            (Some(schema), Some(name)) if schema == "pg_catalog" => Some(name),
-            (Some(schema), Some(name)) => Some(format!("{schema}.{name}")),
-            _ => None,
-        };
-        let found = TypeFacts {
-            type_name: row.get(1),
-            base: name(row.get(2), row.get(3)).unwrap_or_default(),
-            element: name(row.get(4), row.get(5)),
-            kind: row.get::<_, String>(6).chars().next().unwrap_or('b'),
-            ordered: row.get(7),
-        };
-        facts.insert(row.get::<_, u32>(0), found);
+    let mut unknown: Vec<u32> = Vec::new();
+    for (_, oid) in &columns {
+        match builtin::facts(*oid) {
+            Some(known) => _ = facts.insert(*oid, known),
+            None => unknown.push(*oid),
+        }
+    }
+    if !unknown.is_empty() {
+        facts.extend(asked(client, &unknown, &what(spec)).await?);
     }
     let mut described = Vec::new();
     for (name, oid) in columns {
@@ -278,6 +282,37 @@ async fn model_columns(
         });
     }
     Ok(described)
+}
+
+/// What the catalog says of types.
+///
+/// # Errors
+/// The catalog can't be read.
+pub(super) async fn asked(
+    client: &Client,
+    oids: &[u32],
+    what: &str,
+) -> Result<Vec<(u32, TypeFacts)>, Reason> {
+    let rows = client
+        .query_typed(FACTS, &[(&oids, Type::OID_ARRAY)])
+        .await
+        .map_err(|error| db_error(&error, what))?;
+    let name = |schema: Option<String>, name: Option<String>| match (schema, name) {
+        (Some(schema), Some(name)) if schema == "pg_catalog" => Some(name),
+        (Some(schema), Some(name)) => Some(format!("{schema}.{name}")),
+        _ => None,
+    };
+    let facts = rows.iter().map(|row| {
+        let facts = TypeFacts {
+            type_name: row.get(1),
+            base: name(row.get(2), row.get(3)).unwrap_or_default(),
+            element: name(row.get(4), row.get(5)),
+            kind: row.get::<_, String>(6).chars().next().unwrap_or('b'),
+            ordered: row.get(7),
+        };
+        (row.get(0), facts)
+    });
+    Ok(facts.collect())
 }
 
 /// Types by oid, domains resolved: oid, printed name, base schema and name, element schema and
@@ -304,13 +339,17 @@ LEFT JOIN LATERAL (
   ON t.typcategory = 'A'
 LEFT JOIN pg_catalog.pg_namespace en ON en.oid = e.typnamespace";
 
-async fn table_oid(client: &Client, spec: &ModelSpec, table: &str) -> Result<u32, Reason> {
+/// The table's oid and how many rows the server thinks it has.
+async fn table_oid(client: &Client, spec: &ModelSpec, table: &str) -> Result<(u32, u64), Reason> {
     let rows = client
-        .query_typed("SELECT to_regclass($1)::oid", &[(&table, Type::TEXT)])
+        .query_typed(
+            "SELECT oid, greatest(reltuples, 0)::bigint FROM pg_catalog.pg_class WHERE oid = to_regclass($1)",
+            &[(&table, Type::TEXT)],
+        )
         .await
         .map_err(|error| db_error(&error, &what(spec)))?;
     rows.first()
-        .and_then(|row| row.get::<_, Option<u32>>(0))
+        .map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs()))
         .ok_or_else(|| {
             Reason::new(
                 Code::ModelInvalid,

@@ -12,9 +12,10 @@ use rowcast_core::{Code, Reason, killpoint};
 use tokio_postgres::types::Type;
 
 use super::finish::AfterDiff;
+use super::model::Model;
 use super::recovery::read_intents;
 use super::row_log::Logged;
-use super::shape::{KeyColumn, Shape};
+use super::shape::Shape;
 use super::{PgLedger, Session, layout, lease, model, registry};
 use crate::connect::{Connection, db_error};
 
@@ -34,18 +35,13 @@ impl PgLedger {
         let client = &connection.client;
         refuse_replica(&connection, self.config.state.is_some())?;
         layout::ensure(client, schema, &self.config.source_name).await?;
-        let (keys, source) = if self.config.state.is_some() {
+        let (model, source) = if self.config.state.is_some() {
             let source = self.config.source.connect().await?;
-            (
-                self.describe_keys(&source).await?,
-                source_identity(&source).await,
-            )
+            self.describe(&source).await?
         } else {
-            (
-                self.describe_keys(&connection).await?,
-                source_identity(&connection).await,
-            )
+            self.describe(&connection).await?
         };
+        let keys = model.keys.clone();
         let sync = &self.config.sync;
         let (mut registered, mut shape) =
             registry::ensure(client, schema, sync, &keys, self.first_seed)
@@ -60,7 +56,6 @@ impl PgLedger {
             // A reset may have come between finding the sync and holding its lease.
             (registered, shape) =
                 registry::ensure(client, schema, sync, &keys, self.first_seed).await?;
-            let moved_back = self.moved_back(&connection, &shape, &source).await?;
             if request.full {
                 registered.backfill += 1;
                 let sql = format!(
@@ -85,10 +80,13 @@ impl PgLedger {
                 taken.epoch,
                 taken.generation,
                 &request.trigger,
+            );
+            // Three questions in one breath: the answers come in this order.
+            tokio::try_join!(
+                self.moved_back(&connection, &shape, &source),
+                run,
+                read_intents(&connection, &shape, taken.epoch)
             )
-            .await?;
-            let open_intents = read_intents(&connection, &shape, taken.epoch).await?;
-            Ok((moved_back, run, open_intents))
         }
         .await;
         let (moved_back, run, open_intents) = match started {
@@ -108,6 +106,7 @@ impl PgLedger {
         *self.session.lock().await = Some(Session {
             connection,
             shape,
+            model,
             registered,
             term,
             source,
@@ -122,18 +121,25 @@ impl PgLedger {
         })
     }
 
-    pub(super) async fn describe_keys(
+    /// The model, and the place and time of its server.
+    ///
+    /// # Errors
+    /// The model can't be read.
+    pub(super) async fn describe(
         &self,
         connection: &Connection,
-    ) -> Result<Vec<KeyColumn>, Reason> {
+    ) -> Result<(Model, SourceIdentity), Reason> {
         let client = &connection.client;
         let described = async {
             model::begin(client, &self.config.model, None).await?;
             model::describe(client, &self.config).await
         }
         .await;
-        let _ = client.batch_execute("ROLLBACK").await;
-        described.map(|model| model.keys)
+        let (_, identity) = tokio::join!(
+            client.batch_execute("ROLLBACK"),
+            source_identity(connection)
+        );
+        Ok((described?, identity))
     }
 
     /// A restored backup, a failover or a staging clone with our schema inside.
@@ -205,17 +211,17 @@ fn refuse_replica(connection: &Connection, elsewhere: bool) -> Result<(), Reason
 
 /// Which server this is. What the role may not see is left out.
 pub(super) async fn source_identity(connection: &Connection) -> SourceIdentity {
-    let position = read_text(
-        connection,
-        "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text",
-    )
-    .await;
-    let timeline = read_text(
-        connection,
-        "SELECT CASE WHEN pg_is_in_recovery() THEN (pg_control_checkpoint()).timeline_id::text \
-         ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int::text END",
-    )
-    .await;
+    let (position, timeline) = tokio::join!(
+        read_text(
+            connection,
+            "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)::text",
+        ),
+        read_text(
+            connection,
+            "SELECT CASE WHEN pg_is_in_recovery() THEN (pg_control_checkpoint()).timeline_id::text \
+             ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int::text END",
+        )
+    );
     SourceIdentity {
         system: connection.server.system_identifier.map(|id| id.to_string()),
         timeline: timeline.and_then(|text| text.parse().ok()),
@@ -240,19 +246,13 @@ async fn start_run(
     let client = &connection.client;
     // A run that never ended is told as what it is.
     let sql = format!(
-        "UPDATE {history} SET status = 'failed', finished_at = clock_timestamp(), error_code = $2, \
+        "WITH ended AS (UPDATE {history} SET status = 'failed', finished_at = clock_timestamp(), error_code = $5, \
          error_message = 'the process ended before the run did; this run settles what it left' \
-         WHERE sync_id = $1 AND status = 'running'"
-    );
-    let code = Code::RunFailed.to_string();
-    client
-        .query_typed(&sql, &[(&shape.sync, Type::INT4), (&code, Type::TEXT)])
-        .await
-        .map_err(failed)?;
-    let sql = format!(
-        "INSERT INTO {history} (sync_id, generation, epoch, trigger, status) \
+         WHERE sync_id = $1 AND status = 'running') \
+         INSERT INTO {history} (sync_id, generation, epoch, trigger, status) \
          VALUES ($1, $2, $3, $4, 'running') RETURNING run"
     );
+    let code = Code::RunFailed.to_string();
     let trigger = if trigger.is_empty() { "cli" } else { trigger };
     let rows = client
         .query_typed(
@@ -262,6 +262,7 @@ async fn start_run(
                 (&generation, Type::INT4),
                 (&epoch, Type::INT8),
                 (&trigger, Type::TEXT),
+                (&code, Type::TEXT),
             ],
         )
         .await

@@ -81,15 +81,16 @@ impl HashPlan {
 
     /// The checksum of a row of the model `m`.
     pub(super) fn checksum_sql(&self) -> String {
-        if self.columns.is_empty() {
+        self.checksum_of(self.columns.iter().map(|column| column.form.clone()))
+    }
+
+    /// The checksum of these expressions, which are the forms of the columns in their order.
+    pub(super) fn checksum_of(&self, forms: impl Iterator<Item = String>) -> String {
+        let forms: Vec<String> = forms.collect();
+        if forms.is_empty() {
             // A mapping of constants alone: every row has the same checksum.
             return format!("hashint8extended(0, {})", self.seed_sql());
         }
-        let forms: Vec<&str> = self
-            .columns
-            .iter()
-            .map(|column| column.form.as_str())
-            .collect();
         format!(
             "hash_record_extended(ROW({}), {})",
             forms.join(", "),

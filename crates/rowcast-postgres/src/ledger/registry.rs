@@ -14,7 +14,7 @@ use super::layout;
 use super::plan::HashPlan;
 use super::shape::{KeyColumn, Shape};
 use crate::connect::db_error;
-use crate::sql::qualified;
+use crate::sql::{ident, qualified};
 
 /// A sync as the state schema knows it.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub(super) struct Registered {
     pub backfill: i32,
     pub paused: bool,
     pub plan: Option<HashPlan>,
+    /// Whether its tables were made.
+    pub tables: bool,
     pub identity: BTreeMap<String, String>,
 }
 
@@ -38,6 +40,7 @@ impl Registered {
             backfill: 0,
             paused: false,
             plan: None,
+            tables: false,
             identity: BTreeMap::new(),
         }
     }
@@ -65,12 +68,13 @@ pub(super) async fn find(
 ) -> Result<Option<Registered>, Reason> {
     let what = format!("looking for sync {name:?}");
     let sql = format!(
-        "SELECT id, uuid, seed_random, backfill, paused, plan::text, identity::text \
-         FROM {} WHERE name = $1",
+        "SELECT id, uuid, seed_random, backfill, paused, plan::text, identity::text, \
+         to_regclass($2 || '.state_' || id) IS NOT NULL FROM {} WHERE name = $1",
         qualified(schema, "sync")
     );
+    let place = ident(schema);
     let rows = client
-        .query_typed(&sql, &[(&name, Type::TEXT)])
+        .query_typed(&sql, &[(&name, Type::TEXT), (&place, Type::TEXT)])
         .await
         .map_err(|error| db_error(&error, &what))?;
     let Some(row) = rows.first() else {
@@ -91,6 +95,7 @@ pub(super) async fn find(
             .transpose()
             .map_err(damaged)?,
         identity: serde_json::from_str(&row.get::<_, String>(6)).map_err(damaged)?,
+        tables: row.get(7),
     }))
 }
 
@@ -108,13 +113,7 @@ pub(super) async fn look(
         found = find(client, schema, was).await?;
     }
     // After a reset, or when the first run ended early, there is nothing to look at.
-    let Some(found) = found.filter(|found| !found.identity.is_empty()) else {
-        return Ok(None);
-    };
-    let probe = Shape::new(schema, found.id, Vec::new());
-    let what = format!("looking for sync {:?}", spec.name);
-    let made = has_tables(client, &probe, &what).await?;
-    Ok(made.then_some(found))
+    Ok(found.filter(|found| !found.identity.is_empty() && found.tables))
 }
 
 /// Finds or makes the sync and its tables, and proves its identity.
@@ -183,7 +182,9 @@ pub(super) async fn ensure(
     } else if registered.identity != wanted {
         return Err(changed(&spec.name, &registered.identity, &wanted));
     }
-    make_tables(client, &shape, &what).await?;
+    if !registered.tables {
+        make_tables(client, &shape, &what).await?;
+    }
     Ok((registered, shape))
 }
 
@@ -200,22 +201,7 @@ pub(super) fn prove(spec: &SyncSpec, known: &Registered, keys: &[KeyColumn]) -> 
     }
 }
 
-async fn has_tables(client: &Client, shape: &Shape, what: &str) -> Result<bool, Reason> {
-    let state = shape.table("state");
-    let rows = client
-        .query_typed(
-            "SELECT to_regclass($1) IS NOT NULL",
-            &[(&state, Type::TEXT)],
-        )
-        .await
-        .map_err(|error| db_error(&error, what))?;
-    Ok(rows.first().is_some_and(|row| row.get(0)))
-}
-
 async fn make_tables(client: &Client, shape: &Shape, what: &str) -> Result<(), Reason> {
-    if has_tables(client, shape, what).await? {
-        return Ok(());
-    }
     // Two first runs make the tables once: the second waits for the row and finds them.
     let sql = format!(
         "BEGIN; SELECT 1 FROM {} WHERE id = {} FOR UPDATE; {} COMMIT",

@@ -7,10 +7,11 @@ use rowcast_core::ledger::{DiffRequest, Lease};
 use rowcast_core::{Mode, Reason, killpoint};
 use tokio_postgres::types::Type;
 
+use super::PgLedger;
+use super::diff::DataColumn;
 use super::plan::{HashPlan, PlanChange};
 use super::registry::Registered;
 use super::shape::Shape;
-use super::{PgLedger, model};
 use crate::connect::{Connection, db_error};
 
 impl PgLedger {
@@ -25,22 +26,15 @@ impl PgLedger {
         request: &DiffRequest,
         shape: &Shape,
         registered: &Registered,
+        data: &[DataColumn],
         source: &Connection,
         held: &mut Vec<Held>,
         notes: &mut Vec<String>,
     ) -> Result<HashPlan, Reason> {
         let sync = &self.config.sync;
-        model::begin(&source.client, &self.config.model, None).await?;
-        let described = model::describe(&source.client, &self.config).await;
-        source
-            .client
-            .batch_execute("ROLLBACK")
-            .await
-            .map_err(|error| db_error(&error, "reading the model"))?;
-        let columns: Vec<_> = described?
-            .data
-            .into_iter()
-            .map(|column| (column.name, column.facts))
+        let columns: Vec<_> = data
+            .iter()
+            .map(|column| (column.name.clone(), column.facts.clone()))
             .collect();
         let current = HashPlan::new(
             &columns,

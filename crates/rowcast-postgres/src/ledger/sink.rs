@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rowcast_core::ledger::DiffCounts;
 use rowcast_core::{Code, Key, Reason};
 
 use super::decode::{Cursor, Malformed};
 use super::diff::DiffSql;
 use super::extract::{Extracted, Extraction, REJECTS_TRACKED, StateFacts};
+use super::forms::Decode;
 use super::model::Model;
 use super::spool::{Part, Spool};
-use super::tuple::{Head, Layout};
+use super::tuple::{Brief, Layout};
 
 /// Counts and spools the tuples of a change set, wherever they come from.
 pub(super) struct Sink<'a> {
@@ -29,6 +29,7 @@ pub(super) struct Sink<'a> {
     null_keys: u64,
     pub rejects: HashSet<Key>,
     digest: u128,
+    scratch: Vec<u8>,
     pub(super) watermark: Option<String>,
     what: &'a str,
 }
@@ -67,50 +68,56 @@ impl<'a> Sink<'a> {
             null_keys: 0,
             rejects: HashSet::new(),
             digest: 0,
+            scratch: Vec::new(),
             watermark: None,
             what: &extraction.config.model.name,
         }
+    }
+
+    /// The mapped columns come in other forms than the model's own.
+    pub(super) fn read_as(&mut self, decoders: Vec<Decode>) {
+        self.layout.decoders = decoders;
     }
 
     /// Takes one tuple.
     ///
     /// # Errors
     /// The tuple can't be read, or the spool is full.
-    pub(super) fn take(&mut self, tuple: &Bytes) -> Result<(), Reason> {
-        let mut cursor = Cursor(tuple);
-        let head = self.layout.head(&mut cursor).map_err(|Malformed| {
+    pub(super) fn take(&mut self, tuple: &[u8]) -> Result<(), Reason> {
+        let brief = self.layout.brief(tuple).map_err(|Malformed| {
             Reason::new(
                 Code::StreamTruncated,
                 format!("the rows of model {:?} can't be read", self.what),
             )
             .hint("something between Rowcast and the server changed the answer; nothing was sent")
         })?;
-        if head.cursor.is_some() {
-            self.watermark = super::cursor::later(self.watermark.take(), head.cursor.clone());
+        if let Some(value) = brief.cursor {
+            self.watermark = super::cursor::later(self.watermark.take(), Some(value.to_owned()));
         }
-        match head.letter {
+        match brief.letter {
             b'N' => self.null_keys += 1,
             b'=' => self.unchanged += 1,
-            b'D' if self.limit => self.in_state += u64::from(head.in_state),
-            _ => self.change(&head, tuple)?,
+            b'D' if self.limit => self.in_state += u64::from(brief.in_state),
+            _ => self.change(&brief, tuple)?,
         }
         Ok(())
     }
 
-    fn change(&mut self, head: &Head, tuple: &[u8]) -> Result<(), Reason> {
-        let part = match head.letter {
+    fn change(&mut self, brief: &Brief<'_>, tuple: &[u8]) -> Result<(), Reason> {
+        let retried = brief.reject || brief.doubt;
+        let part = match brief.letter {
             b'D' => Part::Removed,
-            b'A' if head.retried().is_none() => Part::New,
+            b'A' if !retried => Part::New,
             _ => Part::Known,
         };
-        if head.retried().is_some() {
+        if retried {
             self.counts.retried += 1;
             self.counts.retried_present += u64::from(part != Part::Removed);
-            if head.reject.is_some()
-                && let Some(key) = &head.key
+            if brief.reject
                 && self.rejects.len() < REJECTS_TRACKED
+                && let Ok(Some(key)) = self.layout.shape.read_key(&mut Cursor(brief.key))
             {
-                self.rejects.insert(key.clone());
+                self.rejects.insert(key);
             }
         } else {
             match part {
@@ -119,10 +126,10 @@ impl<'a> Sink<'a> {
                 Part::New => self.counts.added += 1,
             }
         }
-        self.in_state += u64::from(head.in_state);
-        self.tombstones += u64::from(head.tombstone);
+        self.in_state += u64::from(brief.in_state);
+        self.tombstones += u64::from(brief.tombstone);
         self.changes += 1;
-        self.digest = self.digest.wrapping_add(digest(head));
+        self.digest = self.digest.wrapping_add(digest(&mut self.scratch, brief));
         if self.spooled[part as usize] < self.max {
             self.spooled[part as usize] += 1;
             self.spool.push(part, tuple)?;
@@ -186,15 +193,14 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// One change's share of the order-independent digest of the change set (semantics 28).
-fn digest(head: &Head) -> u128 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&[head.letter]);
-    if let Some(key) = &head.key {
-        hasher.update(key.canonical().as_bytes());
-    }
-    hasher.update(&head.checksum.unwrap_or(0).to_le_bytes());
-    let bytes: [u8; 16] = hasher.finalize().as_bytes()[..16]
+/// One change's share of the order-independent digest of the change set (semantics 28): its kind,
+/// its key as it comes from the server, which is the same in every form, and its checksum.
+fn digest(scratch: &mut Vec<u8>, brief: &Brief<'_>) -> u128 {
+    scratch.clear();
+    scratch.push(brief.letter);
+    scratch.extend_from_slice(&brief.checksum.unwrap_or(0).to_le_bytes());
+    scratch.extend_from_slice(brief.key);
+    let bytes: [u8; 16] = blake3::hash(scratch).as_bytes()[..16]
         .try_into()
         .unwrap_or_default();
     u128::from_le_bytes(bytes)

@@ -26,13 +26,26 @@ pub(super) struct Layout {
     pub has_cursor: bool,
 }
 
-/// What the counting needs to know of a tuple, read without touching the mapped columns.
-#[derive(Debug, Clone)]
-pub(super) struct Head {
+/// What the counting needs to know of a tuple: nothing is copied, whatever the row holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Brief<'a> {
     /// `A`, `U`, `D`, `N` (null key), `=` (unchanged).
     pub letter: u8,
     pub in_state: bool,
     pub tombstone: bool,
+    /// The key's fields as they came, lengths included: the same bytes in every form.
+    pub key: &'a [u8],
+    pub checksum: Option<i64>,
+    pub reject: bool,
+    pub doubt: bool,
+    pub cursor: Option<&'a str>,
+}
+
+/// What a change needs to know of a tuple before its mapped columns.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    /// `A`, `U`, `D`, `N` (null key), `=` (unchanged).
+    pub letter: u8,
     pub key: Option<Key>,
     pub checksum: Option<i64>,
     pub reject: Option<(u32, bool, i64)>,
@@ -43,7 +56,6 @@ pub(super) struct Head {
     taken_over: bool,
     held_elsewhere: bool,
     sent: Option<String>,
-    pub cursor: Option<String>,
 }
 
 fn flag(field: Option<&[u8]>) -> bool {
@@ -61,6 +73,55 @@ fn owned(field: Option<&[u8]>) -> Result<Option<String>, Malformed> {
 }
 
 impl Layout {
+    /// Reads what counting needs.
+    ///
+    /// # Errors
+    /// The tuple is cut.
+    pub(super) fn brief<'a>(&self, tuple: &'a [u8]) -> Result<Brief<'a>, Malformed> {
+        let mut cursor = Cursor(tuple);
+        let letter = cursor
+            .field()?
+            .and_then(|bytes| bytes.first().copied())
+            .ok_or(Malformed)?;
+        let in_state = flag(cursor.field()?);
+        let tombstone = flag(cursor.field()?);
+        let start = cursor.0;
+        for _ in &self.shape.keys {
+            cursor.field()?;
+        }
+        let key = &start[..start.len() - cursor.0.len()];
+        let checksum = cursor.field()?.map(int8).transpose()?;
+        let (mut reject, mut doubt) = (false, false);
+        if self.has_retries {
+            reject = cursor.field()?.is_some();
+            cursor.field()?;
+            cursor.field()?;
+            doubt = cursor
+                .field()?
+                .and_then(|bytes| bytes.first().copied())
+                .is_some_and(|letter| Operation::from_letter(char::from(letter)).is_some());
+            cursor.field()?;
+        }
+        let mut value = None;
+        if self.has_cursor {
+            let between = if self.matching.is_some() { 5 } else { 0 } + usize::from(self.keep_rows);
+            for _ in 0..between {
+                cursor.field()?;
+            }
+            value = cursor.field()?.map(text).transpose()?;
+        }
+        Ok(Brief {
+            letter,
+            in_state,
+            tombstone,
+            key,
+            checksum,
+            reject,
+            doubt,
+            cursor: value,
+        })
+    }
+
     /// Reads everything but the mapped columns, and leaves the cursor before them.
     ///
     /// # Errors
@@ -70,8 +131,8 @@ impl Layout {
             .field()?
             .and_then(|bytes| bytes.first().copied())
             .ok_or(Malformed)?;
-        let in_state = flag(cursor.field()?);
-        let tombstone = flag(cursor.field()?);
+        cursor.field()?;
+        cursor.field()?;
         let key = self.shape.read_key(cursor)?;
         let checksum = cursor.field()?.map(int8).transpose()?;
         let (mut reject, mut doubt) = (None, None);
@@ -88,8 +149,6 @@ impl Layout {
         }
         let mut head = Head {
             letter,
-            in_state,
-            tombstone,
             key,
             checksum,
             reject,
@@ -100,7 +159,6 @@ impl Layout {
             taken_over: false,
             held_elsewhere: false,
             sent: None,
-            cursor: None,
         };
         if self.matching.is_some() {
             head.delivered = owned(cursor.field()?)?;
@@ -113,7 +171,7 @@ impl Layout {
             head.sent = owned(cursor.field()?)?;
         }
         if self.has_cursor {
-            head.cursor = owned(cursor.field()?)?;
+            cursor.field()?;
         }
         Ok(head)
     }

@@ -13,7 +13,7 @@ use crate::connect::{ConnectConfig, Connector};
 use crate::ledger::config::{LedgerConfig, LogLevel, ModelSpec, SyncSpec};
 use crate::ledger::plan::HashPlan;
 use crate::ledger::spool::SpoolConfig;
-use crate::ledger::{PgLedger, extract};
+use crate::ledger::{PgLedger, extract, shape::Shape};
 
 fn config(database: &Database) -> LedgerConfig {
     let url = format!(
@@ -57,8 +57,8 @@ fn config(database: &Database) -> LedgerConfig {
     }
 }
 
-/// The plan of the wide form over a table with this key, when only a merge is possible.
-async fn plan(name: &str, key: &str, literal: &str) -> String {
+/// A table with this key and 5,000 rows, all of them in state.
+async fn filled(name: &str, key: &str, literal: &str) -> (Client, PgLedger, Shape) {
     let database = Cluster::shared().database(name);
     let client = database.client().await;
     let fill = format!(
@@ -80,6 +80,12 @@ async fn plan(name: &str, key: &str, literal: &str) -> String {
         ))
         .await
         .unwrap();
+    (client, ledger, shape)
+}
+
+/// The plan of the wide form over a table with this key, when only a merge is possible.
+async fn plan(name: &str, key: &str, literal: &str) -> String {
+    let (client, ledger, shape) = filled(name, key, literal).await;
     let config = &ledger.config;
     let plan = HashPlan::new(
         &[],
@@ -95,9 +101,11 @@ async fn plan(name: &str, key: &str, literal: &str) -> String {
         config,
         shape: &shape,
         plan: &plan,
+        planned: &[],
         request: &request,
         fence: None,
         join_memory: JOIN_MEMORY_MAX,
+        two_from: None,
     };
     model::begin(&client, &config.model, None).await.unwrap();
     let model = model::describe(&client, config).await.unwrap();
@@ -139,4 +147,51 @@ async fn rule_3_text_keys_are_merged_by_their_indexes_in_byte_order_only() {
     // The default collation has another order: the model's side must be sorted.
     let plan = plan("mergedefault", "text", "i::text").await;
     assert!(plan.contains("Sort"), "{plan}");
+}
+
+/// Whether a table with this key is read in two halves from `two_from` rows on.
+async fn halved(name: &str, key: &str, literal: &str, two_from: u64) -> bool {
+    let (client, ledger, shape) = filled(name, key, literal).await;
+    let config = &ledger.config;
+    model::begin(&client, &config.model, None).await.unwrap();
+    let model = model::describe(&client, config).await.unwrap();
+    let plan = HashPlan::new(
+        &[],
+        &BTreeMap::new(),
+        "UTC",
+        0,
+        0,
+        Mode::Mirror,
+        Selection::default(),
+    );
+    let request = DiffRequest::default();
+    let extraction = Extraction {
+        config,
+        shape: &shape,
+        plan: &plan,
+        planned: &model.data,
+        request: &request,
+        fence: None,
+        join_memory: JOIN_MEMORY_MAX,
+        two_from: Some(two_from),
+    };
+    let facts = extract::StateFacts::default();
+    let diff = extraction.diff(&model, &facts, &[]);
+    let halves = extraction
+        .halves(&client, &model, &facts, &diff, Manner::Wide)
+        .await
+        .unwrap();
+    halves.is_some()
+}
+
+#[tokio::test]
+async fn tables_are_read_in_halves_when_they_are_large_and_their_key_can_be_divided() {
+    assert!(halved("halfint", "int", "i", 5000).await);
+    assert!(!halved("halfsmall", "int", "i", 5001).await, "too few rows");
+    assert!(halved("halftext", "text", "'k' || i", 5000).await);
+    assert!(halved("halfuuid", "uuid", "md5(i::text)::uuid", 5000).await);
+    assert!(
+        !halved("halfnumeric", "numeric", "i", 5000).await,
+        "the text of a numeric is not its order"
+    );
 }

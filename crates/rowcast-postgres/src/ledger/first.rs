@@ -1,0 +1,94 @@
+//! The comparison with an empty state: every row is an addition.
+//!
+//! Nothing has to be joined, and every row leaves the server, so what the checksum computes of a
+//! column is also what is read of it, computed once: a document's text, a number's binary form.
+//! The tuples are those of the wide form, but for columns that are read in another of their forms.
+
+use super::diff::DiffSql;
+use super::forms::Decode;
+use crate::sql::ident as quote_ident;
+
+/// One column of the statement's inner query.
+struct Inner {
+    expressions: Vec<String>,
+    /// What the outer query reads of each mapped column, and how it is decoded.
+    data: Vec<(String, Decode)>,
+}
+
+impl DiffSql<'_> {
+    /// Whether this comparison can be made without state, provided that state is empty.
+    pub(super) fn needs_no_state(&self) -> bool {
+        !self.has_retries && self.matching.is_none() && self.cursor.is_none()
+    }
+
+    /// How the mapped columns of `first` are decoded.
+    pub(super) fn first_decoders(&self) -> Vec<Decode> {
+        let inner = self.inner();
+        inner.data.into_iter().map(|(_, decode)| decode).collect()
+    }
+
+    /// The whole comparison when state is empty.
+    pub(super) fn first(&self) -> String {
+        let inner = self.inner();
+        let nulls: Vec<String> = (1..=self.shape.keys.len())
+            .map(|i| format!("f.k{i} IS NULL"))
+            .collect();
+        let mut columns = vec![
+            format!(
+                "(CASE WHEN {} THEN 'N' ELSE 'A' END)::\"char\"",
+                nulls.join(" OR ")
+            ),
+            "false, false".into(),
+            self.shape.wire("f"),
+            self.plan
+                .checksum_of((1..=self.plan.columns.len()).map(|i| format!("f.f{i}"))),
+        ];
+        if self.keep_rows {
+            columns.push("NULL::text".into());
+        }
+        if self.cursor_column.is_some() {
+            columns.push("f.cur".into());
+        }
+        columns.extend(inner.data.into_iter().map(|(read, _)| read));
+        // The fence keeps the server from computing a shared expression once for each use.
+        format!(
+            "SELECT {} FROM (\nSELECT {} FROM {}\nOFFSET 0) f",
+            columns.join(", "),
+            inner.expressions.join(", "),
+            self.model_source()
+        )
+    }
+
+    fn inner(&self) -> Inner {
+        let mut expressions = Vec::new();
+        for (i, key) in self.shape.keys.iter().enumerate() {
+            let column = format!("m.{}", quote_ident(&key.name));
+            let form = key.form.join_form(&column, &key.facts);
+            expressions.push(format!("{form} AS k{}", i + 1));
+        }
+        if let Some(cursor) = self.cursor_column {
+            expressions.push(format!("({cursor})::text AS cur"));
+        }
+        for (i, column) in self.plan.columns.iter().enumerate() {
+            expressions.push(format!("{} AS f{}", column.form, i + 1));
+        }
+        let mut data = Vec::new();
+        for (i, column) in self.data.iter().enumerate() {
+            let name = format!("m.{}", quote_ident(&column.name));
+            let form = column.facts.checksum_form(&name);
+            let hashed = self
+                .plan
+                .columns
+                .iter()
+                .position(|planned| planned.name == column.name && planned.form == form);
+            if let (Some(at), Some(decode)) = (hashed, column.facts.checksum_decode()) {
+                data.push((format!("f.f{}", at + 1), decode));
+            } else {
+                let (read, decode) = column.facts.read_form(&name);
+                expressions.push(format!("{read} AS r{}", i + 1));
+                data.push((format!("f.r{}", i + 1), decode));
+            }
+        }
+        Inner { expressions, data }
+    }
+}
