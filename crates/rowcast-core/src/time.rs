@@ -72,10 +72,11 @@ pub fn push_time(out: &mut String, us: i64) {
     // At most 24 hours, so far within 32 bits.
     let seconds = (us / 1_000_000) as u32;
     let fraction = us % 1_000_000;
-    let [a, b] = two(seconds / 3600);
-    let [c, d] = two(seconds / 60 % 60);
-    let [e, f] = two(seconds % 60);
-    push_ascii(out, &[a, b, b':', c, d, b':', e, f]);
+    let mut text = *b"00:00:00";
+    text[..2].copy_from_slice(&two(seconds / 3600));
+    text[3..5].copy_from_slice(&two(seconds / 60 % 60));
+    text[6..].copy_from_slice(&two(seconds % 60));
+    push_ascii(out, &text);
     if fraction != 0 {
         let digits = format!("{fraction:06}");
         out.push('.');
