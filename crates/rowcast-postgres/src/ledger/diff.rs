@@ -349,7 +349,7 @@ impl DiffSql<'_> {
             }
         } else {
             format!(
-                "\nWHERE (n.p IS NULL AND s.mark <> 't') OR s.k1 IS NULL OR (n.p AND ({changed})){}",
+                "\nWHERE (n.p IS NULL AND s.mark IS DISTINCT FROM 't') OR s.k1 IS NULL OR (n.p AND ({changed})){}",
                 if self.has_retries {
                     " OR r.k1 IS NOT NULL"
                 } else {
@@ -358,7 +358,7 @@ impl DiffSql<'_> {
             )
         };
         let filter = if self.streams_unchanged() {
-            let tombs = "NOT (n.p IS NULL AND s.mark = 't')";
+            let tombs = "NOT (n.p IS NULL AND s.mark IS NOT DISTINCT FROM 't')";
             if filter.is_empty() {
                 format!("\nWHERE {tombs}")
             } else {

@@ -379,7 +379,7 @@ impl Extraction<'_> {
         }
         let keys = super::shape::KeyArrays::of(self.shape, frozen);
         let sql = format!(
-            "SELECT count(*) FROM {} s JOIN {} AS u({}) ON {} WHERE s.mark <> 't'",
+            "SELECT count(*) FROM {} s JOIN {} AS u({}) ON {} WHERE s.mark IS DISTINCT FROM 't'",
             self.shape.table("state"),
             self.shape.unnest(&[]),
             self.shape.names(""),
