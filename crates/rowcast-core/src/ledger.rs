@@ -209,10 +209,22 @@ pub trait ChangeReader: Send {
 #[derive(Debug, Default)]
 pub struct Step {
     pub settled: Vec<Settled>,
-    /// Intents all of whose records are settled.
+    /// Intents that are acknowledged as a whole. They are closed with it; what state takes over is
+    /// what they announced.
+    pub whole: Vec<Whole>,
+    /// Intents all of whose records are settled, by this step or an earlier one.
     pub close: Vec<i64>,
     /// Intents to commit durably before their requests start.
     pub open: Vec<Intent>,
+}
+
+/// An intent every record of which was delivered as announced, for a row that was new, and had no
+/// doubt and no reject.
+#[derive(Debug)]
+pub struct Whole {
+    pub intent: i64,
+    /// All its records, each `Settled::is_plain`.
+    pub settled: Vec<Settled>,
 }
 
 /// The memory of one sync. Every write is fenced by the lease's epoch and generation.

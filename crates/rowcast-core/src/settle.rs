@@ -79,6 +79,18 @@ pub enum Effect {
 }
 
 impl Settled {
+    /// Whether state takes nothing over but key and checksum, as they were announced: a new row was
+    /// delivered, and there is no doubt, reject, identity or sent value to settle with it.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.verdict, Verdict::Delivered(operation) if operation != Operation::Delete)
+            && self.kind == Kind::Added
+            && self.checksum.is_some()
+            && !self.retried
+            && !self.keep_state
+            && self.match_values.is_none()
+            && self.sent.is_none()
+    }
+
     /// The effect on state under a mode.
     pub fn effect(&self, mode: Mode) -> Effect {
         match &self.verdict {

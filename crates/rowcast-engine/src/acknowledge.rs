@@ -1,39 +1,59 @@
 //! What is settled, on its way to the ledger: steps, intents, counts.
 //!
-//! An intent is closed in the same step that carries the last settlement of its records. It must
-//! never count a change before the ledger has it.
+//! An intent is closed in the same step that carries the last settlement of its records. As long as
+//! all of them were delivered as announced they wait for each other, so that the ledger can
+//! acknowledge the intent as a whole; no settlement waits longer than it may. It must never count a
+//! change before the ledger has it.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use rowcast_core::Settled;
-use rowcast_core::ledger::{Intent, Step};
+use rowcast_core::ledger::{Intent, Step, Whole};
 use rowcast_core::settle::Verdict;
 
 use crate::report::Tally;
 
-/// Most settlements of one step.
-pub(crate) const STEP_RECORDS_MAX: usize = 1_000;
+/// Most settlements of one step, unless one intent has more.
+pub(crate) const STEP_RECORDS_MAX: usize = 10_000;
 
 /// A settlement waits at most so long for its step.
 pub(crate) const STEP_DELAY_MAX: Duration = Duration::from_secs(1);
 
-/// One settlement with its bookkeeping.
+/// What waits for a step.
 #[derive(Debug)]
-struct Queued {
-    settled: Settled,
-    /// The intent whose last record this is.
-    closes: Option<i64>,
-    counted: bool,
+enum Queued {
+    /// One settlement with its bookkeeping.
+    One {
+        settled: Settled,
+        /// The intent whose last record this is.
+        closes: Option<i64>,
+        counted: bool,
+    },
+    /// An intent with all its settlements.
+    Whole(Whole),
+}
+
+/// An intent that is not settled yet.
+#[derive(Debug, Default)]
+struct Unsettled {
+    left: usize,
+    /// Its settlements so far, while it may still be acknowledged as a whole.
+    held: Vec<Settled>,
+    /// A record of it was settled on its own.
+    broken: bool,
 }
 
 /// Settlements between the answer and the ledger.
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledgements {
     queue: VecDeque<Queued>,
+    /// Settlements in the queue.
+    queued: usize,
+    /// Settlements that unsettled intents hold.
+    held: usize,
     oldest: Option<Instant>,
-    /// Records of each open intent that are not settled yet.
-    unsettled: HashMap<i64, usize>,
+    unsettled: HashMap<i64, Unsettled>,
     announced: usize,
     last_intent: i64,
     complete: bool,
@@ -45,15 +65,23 @@ pub(crate) struct Acknowledgements {
 /// What a step did, counted once the ledger has it.
 #[derive(Debug, Default)]
 pub(crate) struct Carried {
-    settled: Vec<(Settled, bool)>,
+    tally: Tally,
+    /// For the observer, when it wants them.
+    pub settled: Vec<Settled>,
+    pub writes: bool,
     pub skips: bool,
     pub opens: bool,
 }
 
 impl Carried {
-    /// Whether the step acknowledges anything.
-    pub(crate) fn writes(&self) -> bool {
-        !self.settled.is_empty()
+    fn take(&mut self, settled: &Settled, counted: bool, observed: bool) {
+        self.writes = true;
+        if counted {
+            self.tally.count(settled);
+        }
+        if observed {
+            self.settled.push(settled.clone());
+        }
     }
 }
 
@@ -61,8 +89,7 @@ impl Acknowledgements {
     /// A new intent's number.
     pub(crate) fn announce(&mut self, records: usize) -> i64 {
         self.last_intent += 1;
-        self.unsettled.insert(self.last_intent, records);
-        self.announced += records;
+        self.widen(records);
         self.last_intent
     }
 
@@ -73,16 +100,17 @@ impl Acknowledgements {
 
     /// Adds records to the intent announced last, before it is committed.
     pub(crate) fn widen(&mut self, records: usize) {
-        *self.unsettled.entry(self.last_intent).or_default() += records;
+        self.unsettled.entry(self.last_intent).or_default().left += records;
         self.announced += records;
     }
 
     /// Moves records out of an intent, to be announced under another.
     pub(crate) fn move_out(&mut self, intent: i64, records: usize) {
         self.announced -= records;
-        if let Some(left) = self.unsettled.get_mut(&intent) {
-            *left -= records;
-            if *left == 0 {
+        self.break_up(intent);
+        if let Some(unsettled) = self.unsettled.get_mut(&intent) {
+            unsettled.left -= records;
+            if unsettled.left == 0 {
                 self.unsettled.remove(&intent);
                 self.abandoned.push(intent);
             }
@@ -106,9 +134,22 @@ impl Acknowledgements {
         let mut closes = None;
         if let Some(intent) = intent {
             self.announced = self.announced.saturating_sub(1);
-            if let Some(left) = self.unsettled.get_mut(&intent) {
-                *left -= 1;
-                if *left == 0 {
+            if !(settled.is_plain() && counted) {
+                self.break_up(intent);
+            }
+            if let Some(unsettled) = self.unsettled.get_mut(&intent) {
+                unsettled.left -= 1;
+                let last = unsettled.left == 0;
+                if !unsettled.broken {
+                    unsettled.held.push(settled);
+                    self.held += 1;
+                    self.oldest.get_or_insert(now);
+                    if last {
+                        self.finish_whole(intent);
+                    }
+                    return;
+                }
+                if last {
                     self.unsettled.remove(&intent);
                     closes = Some(intent);
                     self.complete = true;
@@ -123,11 +164,56 @@ impl Acknowledgements {
             return;
         }
         self.oldest.get_or_insert(now);
-        self.queue.push_back(Queued {
+        self.push(settled, closes, counted);
+    }
+
+    fn push(&mut self, settled: Settled, closes: Option<i64>, counted: bool) {
+        self.queued += 1;
+        self.queue.push_back(Queued::One {
             settled,
             closes,
             counted,
         });
+    }
+
+    /// All of an intent was delivered as announced.
+    fn finish_whole(&mut self, intent: i64) {
+        if let Some(Unsettled { held: settled, .. }) = self.unsettled.remove(&intent) {
+            self.held -= settled.len();
+            self.queued += settled.len();
+            self.queue
+                .push_back(Queued::Whole(Whole { intent, settled }));
+            self.complete = true;
+        }
+    }
+
+    /// From now on the intent's records are settled one by one.
+    fn break_up(&mut self, intent: i64) {
+        let Some(unsettled) = self.unsettled.get_mut(&intent) else {
+            return;
+        };
+        unsettled.broken = true;
+        let held = std::mem::take(&mut unsettled.held);
+        self.held -= held.len();
+        for settled in held {
+            self.push(settled, None, true);
+        }
+    }
+
+    /// Settlements that wait for others of their intent wait no longer.
+    fn break_up_all(&mut self) {
+        if self.held == 0 {
+            return;
+        }
+        let held = self.unsettled.iter();
+        let mut intents: Vec<i64> = held
+            .filter(|(_, unsettled)| !unsettled.held.is_empty())
+            .map(|(intent, _)| *intent)
+            .collect();
+        intents.sort_unstable();
+        for intent in intents {
+            self.break_up(intent);
+        }
     }
 
     /// A record accepted but not durable: it leaves the window, its intent stays open.
@@ -141,8 +227,9 @@ impl Acknowledgements {
         self.tally.unknown += records as u64;
     }
 
-    /// Gives every open intent up: nothing of it took effect.
+    /// Gives every open intent up: nothing of it took effect, but for what is settled.
     pub(crate) fn abandon_all(&mut self) {
+        self.break_up_all();
         self.abandoned
             .extend(self.unsettled.drain().map(|(id, _)| id));
         self.abandoned.sort_unstable();
@@ -151,12 +238,17 @@ impl Acknowledgements {
 
     /// Settlements waiting.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queued + self.held
+    }
+
+    /// Something can be written without breaking an intent up.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.queue.is_empty() || !self.abandoned.is_empty()
     }
 
     /// Nothing is left to write.
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.abandoned.is_empty()
+        self.queue.is_empty() && self.held == 0 && self.abandoned.is_empty()
     }
 
     /// When a step must be written at the latest.
@@ -168,12 +260,23 @@ impl Acknowledgements {
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.complete
             || !self.abandoned.is_empty()
-            || self.queue.len() >= STEP_RECORDS_MAX
+            || self.waiting() >= STEP_RECORDS_MAX
             || self.due_at().is_some_and(|at| at <= now)
     }
 
-    /// The next step: settlements in their order, intents to close, intents to open.
-    pub(crate) fn step(&mut self, open: Vec<Intent>, now: Instant) -> (Step, Carried) {
+    /// The next step: settlements in their order, intents to close, intents to open. `drained`:
+    /// nothing more is on its way. `observed`: somebody wants to see what was settled.
+    pub(crate) fn step(
+        &mut self,
+        open: Vec<Intent>,
+        now: Instant,
+        drained: bool,
+        observed: bool,
+    ) -> (Step, Carried) {
+        let late = self.due_at().is_some_and(|at| at <= now);
+        if drained || late || self.held >= STEP_RECORDS_MAX {
+            self.break_up_all();
+        }
         let mut step = Step {
             close: std::mem::take(&mut self.abandoned),
             open,
@@ -183,32 +286,41 @@ impl Acknowledgements {
             opens: !step.open.is_empty(),
             ..Carried::default()
         };
-        while step.settled.len() < STEP_RECORDS_MAX
+        let mut records = 0;
+        while records < STEP_RECORDS_MAX
             && let Some(queued) = self.queue.pop_front()
         {
-            step.close.extend(queued.closes);
-            carried.skips |= queued.settled.verdict == Verdict::Skipped;
-            carried
-                .settled
-                .push((queued.settled.clone(), queued.counted));
-            if !matches!(queued.settled.verdict, Verdict::Pending | Verdict::Held) {
-                step.settled.push(queued.settled);
+            match queued {
+                Queued::One {
+                    settled,
+                    closes,
+                    counted,
+                } => {
+                    records += 1;
+                    step.close.extend(closes);
+                    carried.skips |= settled.verdict == Verdict::Skipped;
+                    carried.take(&settled, counted, observed);
+                    if !matches!(settled.verdict, Verdict::Pending | Verdict::Held) {
+                        step.settled.push(settled);
+                    }
+                }
+                Queued::Whole(whole) => {
+                    records += whole.settled.len();
+                    for settled in &whole.settled {
+                        carried.take(settled, true, observed);
+                    }
+                    step.whole.push(whole);
+                }
             }
         }
-        self.oldest = (!self.queue.is_empty()).then_some(now);
+        self.queued -= records;
+        self.oldest = (self.waiting() > 0).then_some(now);
         self.complete = false;
         (step, carried)
     }
 
-    /// Counts what the ledger has now; returns it for the observer.
-    pub(crate) fn carried(&mut self, carried: Carried) -> Vec<Settled> {
-        let mut settled = Vec::with_capacity(carried.settled.len());
-        for (item, counted) in carried.settled {
-            if counted {
-                self.tally.count(&item);
-            }
-            settled.push(item);
-        }
-        settled
+    /// Counts what the ledger has now.
+    pub(crate) fn carried(&mut self, carried: &Carried) {
+        self.tally.add(&carried.tally);
     }
 }

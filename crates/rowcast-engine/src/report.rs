@@ -51,11 +51,31 @@ impl Tally {
     /// Counts a reason for the grouped display.
     pub(crate) fn reason(&mut self, reason: &Reason) {
         let key = (reason.code.as_str().to_owned(), reason.to_string());
+        self.reasons_of(key, 1);
+    }
+
+    fn reasons_of(&mut self, key: (String, String), number: u64) {
         if self.reasons.len() >= REASONS_MAX && !self.reasons.contains_key(&key) {
             let other = (String::new(), "other".to_owned());
-            *self.reasons.entry(other).or_default() += 1;
+            *self.reasons.entry(other).or_default() += number;
         } else {
-            *self.reasons.entry(key).or_default() += 1;
+            *self.reasons.entry(key).or_default() += number;
+        }
+    }
+
+    /// Adds another count to this one.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.delivered += other.delivered;
+        self.skipped += other.skipped;
+        self.invalid += other.invalid;
+        self.rejected += other.rejected;
+        self.held += other.held;
+        self.unknown += other.unknown;
+        self.deferred += other.deferred;
+        self.requests += other.requests;
+        self.retries += other.retries;
+        for (key, number) in &other.reasons {
+            self.reasons_of(key.clone(), *number);
         }
     }
 

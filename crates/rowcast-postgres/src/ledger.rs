@@ -18,6 +18,8 @@ mod effects;
 mod extract;
 mod finish;
 mod first;
+mod flight;
+mod fold;
 mod form;
 mod forms;
 mod halves;
@@ -26,6 +28,7 @@ mod layout;
 mod lease;
 mod matching;
 mod merge;
+mod migration;
 mod model;
 mod open;
 mod plan;
@@ -39,6 +42,7 @@ mod sink;
 mod spool;
 mod step;
 mod tuple;
+mod writes;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -100,6 +104,8 @@ struct Session {
     moved_back: Option<Held>,
     logged: Logged,
     after: AfterDiff,
+    /// Whether this run acknowledged whole intents, which are to be folded.
+    marked: bool,
     /// Whether a transaction is open on the connection.
     open: AtomicBool,
 }

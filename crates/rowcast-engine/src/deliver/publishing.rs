@@ -32,7 +32,7 @@ impl Delivery {
             }
         } else {
             self.acks.abandon_all();
-            self.write_steps().await;
+            self.write_steps(true).await;
             return;
         };
         let unknown = match finished {
@@ -42,7 +42,7 @@ impl Delivery {
                 self.fail(reason.clone());
                 if fault.applied() == Applied::No {
                     self.acks.abandon_all();
-                    self.write_steps().await;
+                    self.write_steps(true).await;
                     return;
                 }
                 Some(reason)
@@ -74,26 +74,29 @@ impl Delivery {
             }
             // A key is deleted and written in different steps.
             if std::mem::replace(&mut preludes, !counted) && counted {
-                self.write_steps().await;
+                self.write_steps(true).await;
             }
             let now = self.parts.clock.now();
             self.acks.settle(settled, Some(intent), counted, now);
             if self.acks.waiting() >= STEP_RECORDS_MAX {
-                self.write_steps().await;
+                self.write_steps(false).await;
                 if self.ledger_failed {
                     break;
                 }
             }
         }
-        self.write_steps().await;
+        self.write_steps(true).await;
         Ok(())
     }
 
-    /// Writes everything that waits for the ledger.
-    pub(super) async fn write_steps(&mut self) {
-        while !self.acks.is_empty() && !self.ledger_failed {
-            let (step, carried) = self.acks.step(Vec::new(), self.parts.clock.now());
-            if carried.writes() {
+    /// Writes what waits for the ledger; when it is `drained`, also what waits for other records of
+    /// its intent.
+    pub(super) async fn write_steps(&mut self, drained: bool) {
+        while !self.ledger_failed && (self.acks.is_ready() || (drained && !self.acks.is_empty())) {
+            let observed = self.parts.observer.wants_settled();
+            let now = self.parts.clock.now();
+            let (step, carried) = self.acks.step(Vec::new(), now, drained, observed);
+            if carried.writes {
                 killpoint::reach("acknowledge-before");
             }
             let result = self.parts.ledger.commit(&self.parts.lease, step).await;

@@ -39,14 +39,18 @@ impl Delivery {
         if intents.is_empty() && !drained && !self.acks.is_due(now) {
             return;
         }
-        let (step, carried) = self.acks.step(intents, now);
+        let observed = self.parts.observer.wants_settled();
+        let (step, carried) = self.acks.step(intents, now, drained, observed);
         if carried.opens {
             killpoint::reach("window-before-intent");
         }
-        if !step.settled.is_empty() {
+        if carried.writes {
             killpoint::reach("acknowledge-before");
         }
-        let written = !step.settled.is_empty() || !step.close.is_empty() || carried.opens;
+        let written = !step.settled.is_empty()
+            || !step.whole.is_empty()
+            || !step.close.is_empty()
+            || carried.opens;
         let (ledger, lease) = (self.parts.ledger.clone(), self.parts.lease.clone());
         let future: BoxFuture<'static, _> = if written {
             Box::pin(async move { ledger.commit(&lease, step).await })
@@ -127,16 +131,16 @@ impl Delivery {
         if carried.opens {
             killpoint::reach("window-intent-committed");
         }
-        if carried.writes() {
+        if carried.writes {
             killpoint::reach("acknowledge-committed");
         }
         if carried.skips {
             killpoint::reach("skips-acknowledged");
         }
         self.sendable.extend(jobs);
-        let settled = self.acks.carried(carried);
-        if self.parts.observer.wants_settled() && !settled.is_empty() {
-            self.parts.observer.settled(&settled);
+        self.acks.carried(&carried);
+        if !carried.settled.is_empty() {
+            self.parts.observer.settled(&carried.settled);
         }
         self.parts.observer.progress(&self.progress());
     }

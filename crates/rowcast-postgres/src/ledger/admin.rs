@@ -320,6 +320,7 @@ impl StateAdmin {
         let Some(shape) = stored_shape(client, &self.schema, &found).await? else {
             return Ok(0);
         };
+        layout::bring_up(client, &self.schema).await?;
         let taken = lease::take(client, &shape, sync, RESET_TERM, false).await?;
         let what = format!("resetting sync {sync:?}");
         let forgotten = forget(client, &shape, taken.epoch, &what).await;
@@ -400,7 +401,20 @@ impl StateAdmin {
                 .await
                 .map_err(|error| db_error(&error, &what))
         };
-        let state = look("state", "run, mark::text").await?;
+        // Layout 1 has no base run.
+        let run = format!(
+            "coalesce(run, (SELECT (to_jsonb(p) ->> 'base_run')::int FROM {} p WHERE p.sync_id = {})), \
+             coalesce(mark::text, 'd')",
+            shape.shared("progress"),
+            shape.sync
+        );
+        // A run's fold may come between looking for acknowledged intents and reading them.
+        client
+            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await
+            .map_err(|error| db_error(&error, &what))?;
+        shape.look_for_unfolded(client).await?;
+        let state = look("state", &run).await?;
         let doubt = look("doubt", "run").await?;
         let frozen = look("frozen", "1").await?;
         let reject = read_rejects(client, &shape, &condition("s"), &arrays.params(), 1).await?;
@@ -478,7 +492,7 @@ async fn forget(client: &Client, shape: &Shape, epoch: i64, what: &str) -> Resul
     }
     run(&format!(
         "DELETE FROM {log} WHERE sync_id = {id}; \
-         UPDATE {progress} SET rows = 0, model_digest = NULL, runs_since_check = 0, watermark = NULL, \
+         UPDATE {progress} SET rows = 0, base_run = NULL, model_digest = NULL, runs_since_check = 0, watermark = NULL, \
          full_diff_at = NULL, system_identifier = NULL, timeline = NULL, wal_position = NULL WHERE sync_id = {id}; \
          UPDATE {sync} SET generation = generation + 1, identity = '{{}}', plan = NULL, \
          lease_until = NULL, lease_owner = NULL WHERE id = {id}; COMMIT",

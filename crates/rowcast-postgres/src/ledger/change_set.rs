@@ -107,7 +107,7 @@ impl PgLedger {
             self.describe(&connection).await?
         };
         let keys = model.keys.clone();
-        let known = if layout::known(client, schema).await? {
+        let known = if layout::readable(client, schema).await?.is_some() {
             registry::look(client, schema, sync).await?
         } else {
             None

@@ -1,21 +1,24 @@
 //! Acknowledgement: one fenced transaction moves state, rejects, doubts, intents and the row log.
 //!
 //! State must never say more than the destination acknowledged. Every write first takes the sync's
-//! row FOR SHARE in its own transaction (semantics 13): a takeover waits for it, and a run that was
-//! taken over finds no row and writes nothing.
+//! row FOR SHARE in its own transaction (semantics 13): a takeover waits for it, and in a run that
+//! was taken over the taking fails, and with it everything behind it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rowcast_core::ledger::{Intent, Step};
+use futures::future::join;
+use rowcast_core::ledger::Step;
 use rowcast_core::{Code, Lease, Mode, Reason, Settled, killpoint};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-use super::effects::{DoubtSet, Effects, PutSet, RejectSet};
-use super::row_log::Logged;
+use super::effects::Effects;
+use super::flight::Flight;
+use super::row_log::{LogRows, Logged};
 use super::shape::{KeyArrays, Shape};
+use super::writes::Announced;
 use crate::connect::db_error;
 
 /// What the writer of one run needs.
@@ -31,9 +34,6 @@ pub(super) struct Writer<'a> {
 /// A transaction waits at least so long for a lock, and for its worker, whatever is left of the
 /// lease: its end is judged by epoch.
 const LIMIT_MIN: Duration = Duration::from_secs(1);
-
-/// A statement with its parameters.
-pub(super) type Params<'a> = Vec<(&'a (dyn ToSql + Sync), Type)>;
 
 /// The way every write of a run goes: one transaction that proves the lease first.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +52,20 @@ impl Fence<'_> {
     /// # Errors
     /// `LeaseLost` when the epoch or the generation moved; the transaction is rolled back.
     pub(super) async fn begin(&self, durable: bool) -> Result<String, Reason> {
-        let failed = |error| db_error(&error, "acknowledging");
+        self.begin_with(durable, &Flight::default()).await
+    }
+
+    /// Begins a transaction, proves that the lease still holds, and executes the statements in it:
+    /// one round trip for all. Gives the transaction's id.
+    ///
+    /// # Errors
+    /// `LeaseLost` when the epoch or the generation moved; a statement fails. The transaction is
+    /// rolled back.
+    pub(super) async fn begin_with(
+        &self,
+        durable: bool,
+        flight: &Flight<'_>,
+    ) -> Result<String, Reason> {
         if self.open.load(Ordering::Acquire) {
             self.roll_back().await;
         }
@@ -64,44 +77,41 @@ impl Fence<'_> {
             .deadline()
             .saturating_duration_since(Instant::now());
         let limit = (left / 5).max(LIMIT_MIN).as_millis();
-        let mut begin = format!(
-            "BEGIN; SET LOCAL lock_timeout = {limit}; \
-             SET LOCAL idle_in_transaction_session_timeout = {limit}"
-        );
-        if !durable {
-            begin.push_str("; SET LOCAL synchronous_commit = off");
-        }
-        self.client.batch_execute(&begin).await.map_err(failed)?;
+        let relaxed = if durable {
+            ""
+        } else {
+            "SET LOCAL synchronous_commit = off; "
+        };
+        // It must be an error when the row is not there: the statements behind it are on their way
+        // already, and only an error keeps the server from executing them.
         let sql = format!(
-            "SELECT pg_current_xact_id()::text FROM {} WHERE id = $1 AND epoch = $2 AND generation = $3 FOR SHARE",
-            self.shape.shared("sync")
+            "BEGIN; SET LOCAL lock_timeout = {limit}; \
+             SET LOCAL idle_in_transaction_session_timeout = {limit}; \
+             {relaxed}SELECT pg_current_xact_id()::text, 1 / count(*) FROM \
+             (SELECT 1 FROM {} WHERE id = {} AND epoch = {} AND generation = {} FOR SHARE) AS held",
+            self.shape.shared("sync"),
+            self.shape.sync,
+            self.lease.epoch,
+            self.lease.generation,
         );
-        let generation = self.lease.generation as i32;
-        let rows = self
-            .client
-            .query_typed(
-                &sql,
-                &[
-                    (&self.shape.sync, Type::INT4),
-                    (&self.lease.epoch, Type::INT8),
-                    (&generation, Type::INT4),
-                ],
-            )
-            .await;
-        match rows {
-            Err(error) => {
-                self.roll_back().await;
-                Err(failed(error))
-            }
-            Ok(rows) => match rows.first() {
-                Some(row) => Ok(row.get(0)),
-                None => {
-                    self.roll_back().await;
-                    self.lease.lose();
-                    Err(lease_lost())
-                }
-            },
+        let (begun, written) = join(self.client.simple_query(&sql), flight.send(self.client)).await;
+        let begun = begun.map_err(|error| self.not_begun(&error));
+        let done = begun.and_then(|messages| {
+            written.map_err(failed)?;
+            transaction_id(&messages).ok_or_else(|| Reason::defect("a transaction has no number"))
+        });
+        if done.is_err() {
+            self.roll_back().await;
         }
+        done
+    }
+
+    fn not_begun(&self, error: &Error) -> Reason {
+        if error.code() == Some(&SqlState::DIVISION_BY_ZERO) {
+            self.lease.lose();
+            return lease_lost();
+        }
+        db_error(error, "acknowledging")
     }
 
     /// Commits.
@@ -109,10 +119,7 @@ impl Fence<'_> {
     /// # Errors
     /// The database fails; whether the transaction took effect is then not known.
     pub(super) async fn commit(&self) -> Result<(), Reason> {
-        self.client
-            .batch_execute("COMMIT")
-            .await
-            .map_err(|error| db_error(&error, "acknowledging"))?;
+        self.client.batch_execute("COMMIT").await.map_err(failed)?;
         self.open.store(false, Ordering::Release);
         Ok(())
     }
@@ -141,6 +148,18 @@ impl Fence<'_> {
             }
         }
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "passed to `map_err`")]
+fn failed(error: Error) -> Reason {
+    db_error(&error, "acknowledging")
+}
+
+fn transaction_id(messages: &[SimpleQueryMessage]) -> Option<String> {
+    messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
 }
 
 /// Whether a transaction whose COMMIT was not answered took effect. `None`: it still runs.
@@ -182,13 +201,6 @@ pub(super) fn lease_lost() -> Reason {
 }
 
 impl Writer<'_> {
-    pub(super) async fn run(&self, sql: &str, params: &Params<'_>) -> Result<Vec<Row>, Reason> {
-        self.client
-            .query_typed(sql, params)
-            .await
-            .map_err(|error| db_error(&error, "acknowledging"))
-    }
-
     /// Commits one step. When the answer to COMMIT is lost, `unsure` names the transaction.
     ///
     /// # Errors
@@ -206,38 +218,55 @@ impl Writer<'_> {
             lease,
             open,
         };
-        let transaction = fence.begin(!step.open.is_empty()).await?;
-        if let Err(reason) = self.write(lease, step).await {
-            fence.roll_back().await;
-            return Err(reason);
+        let run = lease.run as i32;
+        let effects = self.effects(&step.settled);
+        let mut log = LogRows::new(&step.settled, self.logged);
+        for whole in &step.whole {
+            log.extend(&whole.settled, self.logged);
         }
+        let whole: Vec<i64> = step.whole.iter().map(|whole| whole.intent).collect();
+        let records: usize = step.whole.iter().map(|whole| whole.settled.len()).sum();
+        let opened: Vec<Announced> = step
+            .open
+            .iter()
+            .map(|intent| Announced::new(self.shape, intent))
+            .collect();
+        let mut flight = Flight::default();
+        self.apply(&mut flight, run, &effects);
+        self.log(&mut flight, lease.run, &log);
+        if !step.close.is_empty() {
+            let sql = format!(
+                "DELETE FROM {} WHERE epoch = {} AND intent = ANY($1)",
+                self.shape.table("intent"),
+                lease.epoch
+            );
+            flight.push(sql, vec![(&step.close, Type::INT8_ARRAY)]);
+        }
+        self.mark(&mut flight, lease.epoch, &whole, records);
+        for intent in &opened {
+            self.announce(&mut flight, run, intent);
+        }
+        let transaction = fence.begin_with(!step.open.is_empty(), &flight).await?;
         killpoint::reach("ledger-step-written");
+        if !whole.is_empty() {
+            killpoint::reach("ledger-mark-written");
+        }
         *unsure = Some(transaction);
         fence.commit().await?;
         *unsure = None;
         killpoint::reach("ledger-step-committed");
+        if !whole.is_empty() {
+            killpoint::reach("ledger-mark-committed");
+        }
         Ok(())
     }
 
-    async fn write(&self, lease: &Lease, step: &Step) -> Result<(), Reason> {
-        let delta = self.apply(lease.run as i32, &step.settled).await?;
-        self.move_rows(delta).await?;
-        self.log(lease.run, &step.settled).await?;
-        if !step.close.is_empty() {
-            let sql = format!(
-                "DELETE FROM {} WHERE epoch = $1 AND intent = ANY($2)",
-                self.shape.table("intent")
-            );
-            self.run(
-                &sql,
-                &vec![(&lease.epoch, Type::INT8), (&step.close, Type::INT8_ARRAY)],
-            )
-            .await?;
+    fn effects(&self, settled: &[Settled]) -> Effects {
+        let mut effects = Effects::new(self.shape);
+        for change in settled {
+            effects.add(change, change.effect(self.mode));
         }
-        for intent in &step.open {
-            self.announce(lease.run as i32, intent).await?;
-        }
-        Ok(())
+        effects
     }
 
     /// Applies changes of an earlier run and logs them, in the current transaction.
@@ -245,9 +274,12 @@ impl Writer<'_> {
     /// # Errors
     /// The database fails.
     pub(super) async fn settle(&self, run: i32, settled: &[Settled]) -> Result<(), Reason> {
-        let delta = self.apply(run, settled).await?;
-        self.move_rows(delta).await?;
-        self.log(run.into(), settled).await
+        let effects = self.effects(settled);
+        let log = LogRows::new(settled, self.logged);
+        let mut flight = Flight::default();
+        self.apply(&mut flight, run, &effects);
+        self.log(&mut flight, run.into(), &log);
+        flight.send(self.client).await.map_err(failed)
     }
 
     /// Forgets rejects that no longer apply.
@@ -255,328 +287,8 @@ impl Writer<'_> {
     /// # Errors
     /// The database fails.
     pub(super) async fn forget_rejects(&self, keys: &KeyArrays) -> Result<(), Reason> {
-        self.forget_in("reject", keys).await
-    }
-
-    /// Adds to the exact count of rows in state (semantics 4).
-    async fn move_rows(&self, delta: i64) -> Result<(), Reason> {
-        if delta == 0 {
-            return Ok(());
-        }
-        let sql = format!(
-            "UPDATE {} SET rows = rows + $1 WHERE sync_id = $2",
-            self.shape.shared("progress")
-        );
-        self.run(
-            &sql,
-            &vec![(&delta, Type::INT8), (&self.shape.sync, Type::INT4)],
-        )
-        .await?;
-        Ok(())
-    }
-
-    /// Applies effects; gives the change of the number of rows in state.
-    async fn apply(&self, run: i32, settled: &[Settled]) -> Result<i64, Reason> {
-        let mut effects = Effects::new(self.shape);
-        for change in settled {
-            effects.add(change, change.effect(self.mode));
-        }
-        let mut delta = 0;
-        delta += self.put(run, &effects.put).await?;
-        let gone = self.drop_keys(&effects.drop).await?;
-        self.bury(run, &effects.bury).await?;
-        self.count_removals(run, effects.removed).await?;
-        self.overwrite(&effects.put.keys, &effects.put.matches)
-            .await?;
-        self.overwrite(&effects.doubt.keys, &effects.doubt.matches)
-            .await?;
-        delta -= gone;
-        delta += self.doubt(run, &effects.doubt).await?;
-        self.reject(run, &effects.reject).await?;
-        self.forget(&effects.forget).await?;
-        if self.keep_rows {
-            self.keep(&effects.put, &effects.drop).await?;
-        }
-        Ok(delta)
-    }
-
-    async fn put(&self, run: i32, set: &PutSet) -> Result<i64, Reason> {
-        if set.keys.is_empty() {
-            return Ok(0);
-        }
-        let (n, names) = (self.shape.keys.len(), self.shape.names(""));
-        let sql = format!(
-            "WITH written AS (INSERT INTO {state} AS s ({names}, h, mark, m, run) \
-             SELECT {keys}, u.h, u.mark::\"char\", u.m, ${run} FROM {unnest} AS u({names}, h, mark, m) \
-             ON CONFLICT ({names}) DO UPDATE SET h = EXCLUDED.h, mark = EXCLUDED.mark, \
-             m = CASE WHEN EXCLUDED.mark = 's' THEN s.m ELSE EXCLUDED.m END, \
-             run = EXCLUDED.run RETURNING (xmax = 0) AS fresh) \
-             SELECT count(*) FILTER (WHERE fresh) FROM written",
-            state = self.shape.table("state"),
-            keys = self.shape.names("u."),
-            unnest = self.shape.unnest(&[
-                &format!("${}::bigint[]", n + 1),
-                &format!("${}::text[]", n + 2),
-                &format!("${}::text[]", n + 3),
-            ]),
-            run = n + 4,
-        );
-        let mut params = set.keys.params();
-        params.push((&set.checksums, Type::INT8_ARRAY));
-        params.push((&set.marks, Type::TEXT_ARRAY));
-        params.push((&set.matches, Type::TEXT_ARRAY));
-        params.push((&run, Type::INT4));
-        Ok(self
-            .run(&sql, &params)
-            .await?
-            .first()
-            .map_or(0, |row| row.get(0)))
-    }
-
-    async fn drop_keys(&self, keys: &KeyArrays) -> Result<i64, Reason> {
-        if keys.is_empty() {
-            return Ok(0);
-        }
-        let names = self.shape.names("");
-        let sql = format!(
-            "WITH gone AS (DELETE FROM {} AS s USING {} AS u({names}) WHERE {} RETURNING 1) \
-             SELECT count(*) FROM gone",
-            self.shape.table("state"),
-            self.shape.unnest(&[]),
-            self.shape.equal("s", "u"),
-        );
-        Ok(self
-            .run(&sql, &keys.params())
-            .await?
-            .first()
-            .map_or(0, |row| row.get(0)))
-    }
-
-    /// A record that was put at an identity has taken the place of whatever another key had
-    /// delivered there: what that key has at the destination is not known any more (semantics 12).
-    async fn overwrite(&self, keys: &KeyArrays, matches: &[Option<String>]) -> Result<(), Reason> {
-        if matches.iter().all(Option::is_none) {
-            return Ok(());
-        }
-        let sql = format!(
-            "UPDATE {} AS s SET h = NULL FROM {} AS u({}, m) WHERE s.m = u.m AND s.h IS NOT NULL AND NOT ({})",
-            self.shape.table("state"),
-            self.shape
-                .unnest(&[&format!("${}::text[]", self.shape.keys.len() + 1)]),
-            self.shape.names(""),
-            self.shape.equal("s", "u"),
-        );
-        let mut params = keys.params();
-        params.push((&matches, Type::TEXT_ARRAY));
-        self.run(&sql, &params).await?;
-        Ok(())
-    }
-
-    /// Removals that took effect, for the guard that looks back 24 hours (semantics 20): a removal
-    /// that this run did not get to is counted by the run that does.
-    async fn count_removals(&self, run: i32, number: i64) -> Result<(), Reason> {
-        if number == 0 {
-            return Ok(());
-        }
-        let sql = format!(
-            "UPDATE {} SET removals_done = removals_done + $1 WHERE run = $2",
-            self.shape.shared("run_history")
-        );
-        let run = i64::from(run);
-        self.run(&sql, &vec![(&number, Type::INT8), (&run, Type::INT8)])
-            .await?;
-        Ok(())
-    }
-
-    async fn bury(&self, run: i32, keys: &KeyArrays) -> Result<(), Reason> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let sql = format!(
-            "UPDATE {} AS s SET mark = 't', run = ${} FROM {} AS u({}) WHERE {}",
-            self.shape.table("state"),
-            self.shape.keys.len() + 1,
-            self.shape.unnest(&[]),
-            self.shape.names(""),
-            self.shape.equal("s", "u"),
-        );
-        let mut params = keys.params();
-        params.push((&run, Type::INT4));
-        self.run(&sql, &params).await?;
-        Ok(())
-    }
-
-    /// Unknown outcomes become `h = NULL` and a doubt; absent keys are inserted (semantics 8).
-    async fn doubt(&self, run: i32, set: &DoubtSet) -> Result<i64, Reason> {
-        if set.keys.is_empty() {
-            return Ok(0);
-        }
-        let (n, names) = (self.shape.keys.len(), self.shape.names(""));
-        let unnest = self.shape.unnest(&[
-            &format!("${}::text[]", n + 1),
-            &format!("${}::text[]", n + 2),
-        ]);
-        // A key that was never acknowledged is marked so: its row is still an addition. Any other
-        // keeps the run of its last acknowledgement.
-        // A doubtful delete keeps the identity that may still be there; anything else may have put
-        // the record at the identity that was attempted.
-        let state = format!(
-            "WITH written AS (INSERT INTO {state} AS s ({names}, h, mark, m, run) \
-             SELECT {keys}, NULL, 'n', u.m, ${run} FROM {unnest} AS u({names}, op, m) \
-             ON CONFLICT ({names}) DO UPDATE SET h = NULL, \
-             mark = CASE s.mark WHEN 'n' THEN s.mark ELSE 'd' END, \
-             m = coalesce(EXCLUDED.m, s.m) RETURNING (xmax = 0) AS fresh) \
-             SELECT count(*) FILTER (WHERE fresh) FROM written",
-            state = self.shape.table("state"),
-            keys = self.shape.names("u."),
-            run = n + 3,
-        );
-        let doubts = format!(
-            "INSERT INTO {} ({names}, op, run) SELECT {}, u.op::\"char\", ${} \
-             FROM {unnest} AS u({names}, op, m) ON CONFLICT ({names}) DO NOTHING",
-            self.shape.table("doubt"),
-            self.shape.names("u."),
-            n + 3,
-        );
-        let mut params = set.keys.params();
-        params.push((&set.operations, Type::TEXT_ARRAY));
-        params.push((&set.matches, Type::TEXT_ARRAY));
-        params.push((&run, Type::INT4));
-        let fresh = self
-            .run(&state, &params)
-            .await?
-            .first()
-            .map_or(0, |row| row.get(0));
-        self.run(&doubts, &params).await?;
-        Ok(fresh)
-    }
-
-    async fn reject(&self, run: i32, set: &RejectSet) -> Result<(), Reason> {
-        if set.keys.is_empty() {
-            return Ok(());
-        }
-        let (n, names) = (self.shape.keys.len(), self.shape.names(""));
-        let at = |i: usize, kind: &str| format!("${}::{kind}[]", n + i);
-        let unnest = self.shape.unnest(&[
-            &at(1, "text"),
-            &at(2, "bigint"),
-            &at(3, "text"),
-            &at(4, "text"),
-        ]);
-        // A new value starts a new count of attempts.
-        let sql = format!(
-            "INSERT INTO {} AS r ({names}, op, h, code, message, attempts, first_run, last_run, first_at) \
-             SELECT {}, u.op::\"char\", u.h, u.code, u.message, 1, ${run}, ${run}, clock_timestamp() \
-             FROM {unnest} AS u({names}, op, h, code, message) \
-             ON CONFLICT ({names}) DO UPDATE SET op = EXCLUDED.op, code = EXCLUDED.code, \
-             message = EXCLUDED.message, last_run = EXCLUDED.last_run, forced = false, \
-             attempts = CASE WHEN r.h IS NOT DISTINCT FROM EXCLUDED.h \
-             THEN r.attempts + (r.last_run <> EXCLUDED.last_run)::int ELSE 1 END, \
-             first_run = CASE WHEN r.h IS NOT DISTINCT FROM EXCLUDED.h THEN r.first_run ELSE EXCLUDED.first_run END, \
-             first_at = CASE WHEN r.h IS NOT DISTINCT FROM EXCLUDED.h THEN r.first_at ELSE EXCLUDED.first_at END, \
-             h = EXCLUDED.h",
-            self.shape.table("reject"),
-            self.shape.names("u."),
-            run = n + 5,
-        );
-        let mut params = set.keys.params();
-        params.push((&set.operations, Type::TEXT_ARRAY));
-        params.push((&set.checksums, Type::INT8_ARRAY));
-        params.push((&set.codes, Type::TEXT_ARRAY));
-        params.push((&set.messages, Type::TEXT_ARRAY));
-        params.push((&run, Type::INT4));
-        self.run(&sql, &params).await?;
-        Ok(())
-    }
-
-    /// Doubts and rejects of keys that are settled for good.
-    async fn forget(&self, keys: &KeyArrays) -> Result<(), Reason> {
-        self.forget_in("doubt", keys).await?;
-        self.forget_in("reject", keys).await
-    }
-
-    async fn forget_in(&self, table: &str, keys: &KeyArrays) -> Result<(), Reason> {
-        if !keys.is_empty() {
-            let sql = format!(
-                "DELETE FROM {} AS s USING {} AS u({}) WHERE {}",
-                self.shape.table(table),
-                self.shape.unnest(&[]),
-                self.shape.names(""),
-                self.shape.equal("s", "u"),
-            );
-            self.run(&sql, &keys.params()).await?;
-        }
-        Ok(())
-    }
-
-    async fn keep(&self, put: &PutSet, drop: &KeyArrays) -> Result<(), Reason> {
-        let (n, names) = (self.shape.keys.len(), self.shape.names(""));
-        if !put.keys.is_empty() {
-            let sql = format!(
-                "INSERT INTO {} ({names}, sent) SELECT {}, u.sent FROM {} AS u({names}, sent) \
-                 WHERE u.sent IS NOT NULL ON CONFLICT ({names}) DO UPDATE SET sent = EXCLUDED.sent",
-                self.shape.table("sent"),
-                self.shape.names("u."),
-                self.shape.unnest(&[&format!("${}::text[]", n + 1)]),
-            );
-            let mut params = put.keys.params();
-            params.push((&put.sent, Type::TEXT_ARRAY));
-            self.run(&sql, &params).await?;
-            // Delivered, but nobody remembers with which values: the old ones would be a lie.
-            let sql = format!(
-                "DELETE FROM {} AS s USING {} AS u({names}, sent, mark) \
-                 WHERE u.sent IS NULL AND u.mark = 'd' AND {}",
-                self.shape.table("sent"),
-                self.shape.unnest(&[
-                    &format!("${}::text[]", n + 1),
-                    &format!("${}::text[]", n + 2)
-                ]),
-                self.shape.equal("s", "u"),
-            );
-            params.push((&put.marks, Type::TEXT_ARRAY));
-            self.run(&sql, &params).await?;
-        }
-        if !drop.is_empty() {
-            let sql = format!(
-                "DELETE FROM {} AS s USING {} AS u({names}) WHERE {}",
-                self.shape.table("sent"),
-                self.shape.unnest(&[]),
-                self.shape.equal("s", "u"),
-            );
-            self.run(&sql, &drop.params()).await?;
-        }
-        Ok(())
-    }
-
-    async fn announce(&self, run: i32, intent: &Intent) -> Result<(), Reason> {
-        let keys = KeyArrays::of(self.shape, intent.items.iter().map(|item| &item.key));
-        let ops: String = intent
-            .items
-            .iter()
-            .map(|item| item.operation.letter())
-            .collect();
-        let checksums: Vec<Option<i64>> = intent.items.iter().map(|item| item.checksum).collect();
-        let matches: Vec<Option<String>> = intent
-            .items
-            .iter()
-            .map(|item| item.match_values.as_deref().map(super::matching::canonical))
-            .collect();
-        let n = self.shape.keys.len();
-        let places: Vec<String> = (1..=n + 6).map(|i| format!("${i}")).collect();
-        let sql = format!(
-            "INSERT INTO {} ({}, epoch, intent, run, ops, hs, ms) VALUES ({}) ON CONFLICT DO NOTHING",
-            self.shape.table("intent"),
-            self.shape.names(""),
-            places.join(", "),
-        );
-        let mut params = keys.params();
-        params.push((&intent.epoch, Type::INT8));
-        params.push((&intent.id, Type::INT8));
-        params.push((&run, Type::INT4));
-        params.push((&ops, Type::TEXT));
-        params.push((&checksums, Type::INT8_ARRAY));
-        params.push((&matches, Type::TEXT_ARRAY));
-        self.run(&sql, &params).await?;
-        Ok(())
+        let mut flight = Flight::default();
+        self.forget_in(&mut flight, "reject", keys);
+        flight.send(self.client).await.map_err(failed)
     }
 }

@@ -11,7 +11,8 @@ pub(super) struct PutSet {
     pub(super) keys: KeyArrays,
     pub(super) places: HashMap<Key, usize>,
     pub(super) checksums: Vec<i64>,
-    pub(super) marks: Vec<&'static str>,
+    /// `None`: delivered.
+    pub(super) marks: Vec<Option<&'static str>>,
     pub(super) matches: Vec<Option<String>>,
     pub(super) sent: Vec<Option<String>>,
 }
@@ -83,7 +84,7 @@ impl Effects {
             .map(super::matching::canonical);
         match effect {
             Effect::Put { checksum, skipped } => {
-                let mark = if skipped { "s" } else { "d" };
+                let mark = skipped.then_some("s");
                 // A key that came twice, before it was found to be no key: the last one counts.
                 if let Some(&at) = self.put.places.get(&change.key) {
                     self.put.checksums[at] = checksum;

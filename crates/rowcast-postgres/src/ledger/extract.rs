@@ -80,7 +80,7 @@ pub(super) async fn state_facts(
     let what = "reading state";
     let tombstones = if mode.keeps_tombstones() {
         format!(
-            "(SELECT count(*) FROM {} WHERE mark = 't')",
+            "(SELECT count(*) FROM {} s WHERE s.mark = 't')",
             shape.table("state")
         )
     } else {
@@ -91,7 +91,7 @@ pub(super) async fn state_facts(
          coalesce((SELECT sum(removals_done) FROM {history} WHERE sync_id = s.id AND generation = s.generation \
            AND started_at > clock_timestamp() - interval '24 hours'), 0)::bigint, \
          s.generation, s.epoch, p.model_digest, p.runs_since_check, p.watermark, \
-         extract(epoch FROM clock_timestamp() - p.full_diff_at)::bigint, EXISTS (SELECT 1 FROM {state}) \
+         extract(epoch FROM clock_timestamp() - p.full_diff_at)::bigint, EXISTS (SELECT 1 FROM {state} o) \
          FROM {sync} s JOIN {progress} p ON p.sync_id = s.id WHERE s.id = $1",
         state = shape.table("state"),
         reject = shape.table("reject"),
@@ -187,9 +187,12 @@ impl Extraction<'_> {
     }
 
     async fn read(&self, client: &Client) -> Result<Extracted, Reason> {
-        let lock = (!self.shape.is_absent()).then(|| self.shape.table("state"));
+        let lock = (!self.shape.is_absent()).then(|| self.shape.own("state"));
         let form = self.begin(client, lock.as_deref()).await?;
         killpoint::reach("ledger-snapshot");
+        if self.fence.is_none() {
+            self.shape.look_for_unfolded(client).await?;
+        }
         let facts = if self.shape.is_absent() {
             StateFacts::default()
         } else {

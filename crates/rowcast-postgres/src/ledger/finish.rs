@@ -2,7 +2,7 @@
 
 use rowcast_core::guard::Guard;
 use rowcast_core::ledger::Lease;
-use rowcast_core::{Key, Reason, RunReport, RunStatus, killpoint};
+use rowcast_core::{Code, Key, Reason, RunReport, RunStatus, killpoint};
 use tokio_postgres::types::Type;
 
 use super::commit::Writer;
@@ -11,7 +11,7 @@ use super::open::SourceIdentity;
 use super::row_log::Logged;
 use super::shape::KeyArrays;
 use super::step::{may_reconnect, pause};
-use super::{PgLedger, Session, history, layout};
+use super::{PgLedger, Session, fold, history, layout, lease as leases};
 use crate::connect::db_error;
 
 /// What the end of the run writes about its diff.
@@ -34,6 +34,7 @@ impl PgLedger {
         let Some(session) = guard.as_mut() else {
             return Ok(());
         };
+        self.fold_marked(session, lease, report).await?;
         // Writing the end twice is harmless: a lost answer needs no question.
         let mut attempt = 0;
         loop {
@@ -60,6 +61,40 @@ impl PgLedger {
         }
         *guard = None;
         Ok(())
+    }
+
+    /// Folds what this run acknowledged as whole intents. Nothing is lost when that fails: the next
+    /// run folds first.
+    ///
+    /// # Errors
+    /// The lease is lost; the connection is, and can't be made again.
+    async fn fold_marked(
+        &self,
+        session: &mut Session,
+        lease: &Lease,
+        report: &RunReport,
+    ) -> Result<u64, Reason> {
+        // The exit of a cancelled run is bounded.
+        if !session.marked || report.status == RunStatus::Cancelled {
+            return Ok(0);
+        }
+        session.ensure_connected(self.state_connector()).await?;
+        // Its statements are as long as state is large, not as a lease.
+        session.connection.wait_at_most(None);
+        let folded = match fold::fold(&session.fence(lease), session.term).await {
+            Ok(rows) => {
+                session.marked = false;
+                rows as u64
+            }
+            Err(reason) if reason.code == Code::LeaseLost => return Err(reason),
+            Err(reason) => {
+                tracing::warn!(%reason, "acknowledged rows are folded by the next run");
+                0
+            }
+        };
+        let patience = leases::patience(session.term);
+        session.connection.wait_at_most(Some(patience));
+        Ok(folded)
     }
 
     async fn try_finish(

@@ -142,7 +142,7 @@ impl Extraction<'_> {
             literal(snapshot)
         );
         if !self.shape.is_absent() {
-            let state = self.shape.table("state");
+            let state = self.shape.own("state");
             begin.push_str(&format!("; LOCK TABLE {state} IN ACCESS SHARE MODE"));
         }
         if manner == Manner::Narrow {

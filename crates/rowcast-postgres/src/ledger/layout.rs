@@ -7,20 +7,25 @@ use rowcast_core::{Code, Reason};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
+use super::migration;
 use super::shape::Shape;
 use crate::connect::db_error;
 use crate::sql::{ident as quote_ident, literal as quote_literal};
 
 /// The layout this build reads and writes.
-pub(super) const LAYOUT: i32 = 1;
+pub(super) const LAYOUT: i32 = 2;
 
-/// Makes the state schema and its shared tables where they are missing.
+/// Makes the state schema and its shared tables where they are missing, and brings an earlier
+/// layout up to this one.
 ///
 /// # Errors
-/// The schema is missing and may not be made; a newer Rowcast wrote it.
+/// The schema is missing and may not be made; a newer Rowcast wrote it; the tables of an earlier
+/// layout can't be changed.
 pub(super) async fn ensure(client: &Client, schema: &str, source: &str) -> Result<(), Reason> {
-    if known(client, schema).await.map_err(not_writable)? {
-        return Ok(());
+    match readable(client, schema).await.map_err(not_writable)? {
+        Some(LAYOUT) => return Ok(()),
+        Some(_) => return migration::up(client, schema).await,
+        None => {}
     }
     let existing = client
         .query_typed(
@@ -35,9 +40,9 @@ pub(super) async fn ensure(client: &Client, schema: &str, source: &str) -> Resul
         String::new()
     };
     // The lock lasts for the transaction: two first runs make the tables once.
-    let lock = quote_literal(&format!("rowcast layout {schema}"));
     let sql = format!(
-        "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended({lock}, 0)); {create} {} COMMIT;",
+        "BEGIN; {}; {create} {} COMMIT;",
+        lock(schema),
         definition(schema)
     );
     if let Err(error) = client.batch_execute(&sql).await {
@@ -75,6 +80,23 @@ pub(super) async fn ensure(client: &Client, schema: &str, source: &str) -> Resul
     Ok(())
 }
 
+/// Brings an earlier layout up to this one; without a schema there is nothing to do.
+///
+/// # Errors
+/// As `ensure`.
+pub(super) async fn bring_up(client: &Client, schema: &str) -> Result<(), Reason> {
+    match readable(client, schema).await.map_err(not_writable)? {
+        Some(version) if version < LAYOUT => migration::up(client, schema).await,
+        _ => Ok(()),
+    }
+}
+
+/// The statement after which nobody else makes or changes the tables, until the transaction ends.
+pub(super) fn lock(schema: &str) -> String {
+    let name = quote_literal(&format!("rowcast layout {schema}"));
+    format!("SELECT pg_advisory_xact_lock(hashtextextended({name}, 0))")
+}
+
 /// A privilege that is missing on state tables is about state, not about the model.
 pub(super) fn not_writable(mut reason: Reason) -> Reason {
     let (code, hint) = match reason.code {
@@ -101,11 +123,11 @@ pub(super) fn not_writable(mut reason: Reason) -> Reason {
     reason
 }
 
-/// Whether there is a layout that this build can read.
+/// The layout's version, which this build can read: this one or an earlier one.
 ///
 /// # Errors
 /// A newer Rowcast wrote it; the query fails.
-pub(super) async fn known(client: &Client, schema: &str) -> Result<bool, Reason> {
+pub(super) async fn readable(client: &Client, schema: &str) -> Result<Option<i32>, Reason> {
     match version(client, schema).await? {
         Some(version) if version > LAYOUT => Err(Reason::new(
             Code::StateLayoutNewer,
@@ -113,7 +135,7 @@ pub(super) async fn known(client: &Client, schema: &str) -> Result<bool, Reason>
         )
         .detail(format!("this Rowcast knows layouts up to {LAYOUT}"))
         .hint("run a newer Rowcast, or another `state_schema`")),
-        version => Ok(version.is_some()),
+        version => Ok(version),
     }
 }
 
@@ -166,6 +188,7 @@ CREATE TABLE IF NOT EXISTS {s}.sync (
 CREATE TABLE IF NOT EXISTS {s}.progress (
   sync_id int PRIMARY KEY REFERENCES {s}.sync ON DELETE CASCADE,
   rows bigint NOT NULL DEFAULT 0,
+  base_run int,
   runs_since_check int NOT NULL DEFAULT 0,
   model_digest text,
   watermark text,
@@ -212,11 +235,13 @@ CREATE OR REPLACE VIEW {s}.row_log AS
     )
 }
 
-/// The tables of one sync.
+/// The tables of one sync. A row of state whose `run` is null was put there when state was empty,
+/// and its run is `progress.base_run`; one whose `mark` is null was delivered. What is null takes
+/// no space. Compressing the arrays of an intent costs more than writing them as they are.
 pub(super) fn sync_tables(shape: &Shape) -> String {
     let keys = shape.definition();
     let pk = shape.names("");
-    let mut arrays = String::new();
+    let (mut arrays, mut external) = (String::new(), String::new());
     for (i, key) in shape.keys.iter().enumerate() {
         let array = if key.form == super::forms::KeyForm::Int {
             "bigint[]"
@@ -224,10 +249,11 @@ pub(super) fn sync_tables(shape: &Shape) -> String {
             "text[]"
         };
         arrays.push_str(&format!(", k{} {array} NOT NULL", i + 1));
+        external.push_str(&format!(", ALTER k{} SET STORAGE EXTERNAL", i + 1));
     }
     format!(
         r#"
-CREATE TABLE {state} ({keys} h bigint, run int NOT NULL, mark "char" NOT NULL DEFAULT 'd', m text,
+CREATE TABLE {state} ({keys} h bigint, run int, mark "char", m text,
   PRIMARY KEY ({pk})) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.05,
   autovacuum_analyze_scale_factor = 0.05);
 CREATE INDEX ON {state} (m) WHERE m IS NOT NULL;
@@ -237,7 +263,9 @@ CREATE TABLE {reject} ({keys} op "char" NOT NULL, h bigint, attempts int NOT NUL
   code text NOT NULL, message text NOT NULL, PRIMARY KEY ({pk}));
 CREATE TABLE {frozen} ({keys} rows bigint NOT NULL, PRIMARY KEY ({pk}));
 CREATE TABLE {intent} (epoch bigint NOT NULL, intent bigint NOT NULL, run int NOT NULL, ops text NOT NULL,
-  hs bigint[] NOT NULL, ms text[] NOT NULL{arrays}, PRIMARY KEY (epoch, intent));
+  hs bigint[] NOT NULL, ms text[], acknowledged boolean NOT NULL DEFAULT false{arrays},
+  PRIMARY KEY (epoch, intent));
+ALTER TABLE {intent} ALTER hs SET STORAGE EXTERNAL{external};
 CREATE TABLE {sent} ({keys} sent text NOT NULL, PRIMARY KEY ({pk}));
 "#,
         state = shape.table("state"),

@@ -170,11 +170,30 @@ async fn holder(
 }
 
 async fn has_intents(client: &Client, shape: &Shape, what: &str) -> Result<bool, Reason> {
-    let sql = format!("SELECT EXISTS (SELECT 1 FROM {})", shape.table("intent"));
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {} WHERE NOT acknowledged)",
+        shape.table("intent")
+    );
     let rows = client
         .query_typed(&sql, &[])
         .await
         .map_err(|error| db_error(&error, what))?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}
+
+/// Whether there are acknowledged intents that are not folded.
+///
+/// # Errors
+/// The database fails.
+pub(super) async fn has_acknowledged(client: &Client, shape: &Shape) -> Result<bool, Reason> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {} WHERE acknowledged)",
+        shape.table("intent")
+    );
+    let rows = client
+        .query_typed(&sql, &[])
+        .await
+        .map_err(|error| db_error(&error, "looking for acknowledged intents"))?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 

@@ -253,12 +253,15 @@ impl Extraction<'_> {
         let begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}; LOCK TABLE {} IN ACCESS SHARE MODE",
             model::local_settings(spec),
-            self.shape.table("state")
+            self.shape.own("state")
         );
         state
             .batch_execute(&begin)
             .await
             .map_err(|error| db_error(&error, &what))?;
+        if self.fence.is_none() {
+            self.shape.look_for_unfolded(state).await?;
+        }
         let facts = state_facts(state, self.shape, self.config.sync.mode).await?;
         if let Some(fence) = self.fence
             && (facts.epoch, facts.generation) != fence

@@ -11,12 +11,13 @@ use rowcast_core::ledger::{Lease, OpenRequest, Opened};
 use rowcast_core::{Code, Reason, killpoint};
 use tokio_postgres::types::Type;
 
+use super::commit::Fence;
 use super::finish::AfterDiff;
 use super::model::Model;
 use super::recovery::read_intents;
 use super::row_log::Logged;
 use super::shape::Shape;
-use super::{PgLedger, Session, layout, lease, model, registry};
+use super::{PgLedger, Session, fold, layout, lease, model, registry};
 use crate::connect::{Connection, db_error};
 
 /// Which server, and where in its history (semantics 20).
@@ -56,6 +57,24 @@ impl PgLedger {
             // A reset may have come between finding the sync and holding its lease.
             (registered, shape) =
                 registry::ensure(client, schema, sync, &keys, self.first_seed).await?;
+            // Before anything looks at state: what an earlier run acknowledged and did not fold.
+            let probe = Lease::new(
+                registered.uuid.clone(),
+                0,
+                taken.epoch,
+                taken.generation.into(),
+                taken.deadline,
+            );
+            let open = AtomicBool::new(false);
+            let fence = Fence {
+                client,
+                shape: &shape,
+                lease: &probe,
+                open: &open,
+            };
+            if lease::has_acknowledged(client, &shape).await? {
+                fold::fold(&fence, term).await?;
+            }
             if request.full {
                 registered.backfill += 1;
                 let sql = format!(
@@ -87,9 +106,10 @@ impl PgLedger {
                 run,
                 read_intents(&connection, &shape, taken.epoch)
             )
+            .map(|(moved_back, run, intents)| (moved_back, run, intents, probe.deadline()))
         }
         .await;
-        let (moved_back, run, open_intents) = match started {
+        let (moved_back, run, open_intents, deadline) = match started {
             Ok(started) => started,
             Err(reason) => {
                 lease::give_back(client, &shape, taken.epoch).await;
@@ -101,7 +121,7 @@ impl PgLedger {
             run,
             taken.epoch,
             taken.generation.into(),
-            taken.deadline,
+            deadline,
         ));
         *self.session.lock().await = Some(Session {
             connection,
@@ -113,6 +133,7 @@ impl PgLedger {
             moved_back,
             logged: Logged::Errors,
             after: AfterDiff::default(),
+            marked: false,
             open: AtomicBool::new(false),
         });
         Ok(Opened {

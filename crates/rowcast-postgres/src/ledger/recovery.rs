@@ -94,9 +94,12 @@ async fn acknowledged(
     let sql = format!(
         "SELECT u.n FROM {unnest} WITH ORDINALITY AS u({names}, h, gone, n) \
          LEFT JOIN {state} s ON {equal} WHERE CASE WHEN u.gone THEN s.k1 IS NULL \
-         ELSE s.run = ${run} AND s.h = u.h AND s.mark = 'd' END",
+         ELSE coalesce(s.run, (SELECT base_run FROM {progress} WHERE sync_id = {sync})) = ${run} \
+         AND s.h = u.h AND coalesce(s.mark, 'd') = 'd' END",
         names = shape.names(""),
         state = shape.table("state"),
+        progress = shape.shared("progress"),
+        sync = shape.sync,
         equal = shape.equal("s", "u"),
         run = n + 3,
     );
@@ -160,7 +163,7 @@ fn settle_intent(intent: &Intent, committed: &[Committed]) -> Vec<Settled> {
         .collect()
 }
 
-/// Intents of earlier epochs, with the run that announced them.
+/// Intents of earlier epochs that are not acknowledged, with the run that announced them.
 pub(super) async fn read_intents(
     connection: &Connection,
     shape: &Shape,
@@ -170,7 +173,8 @@ pub(super) async fn read_intents(
         .map(|i| format!("k{i}::text[]"))
         .collect();
     let sql = format!(
-        "SELECT intent, epoch, run, ops, hs, ms, {} FROM {} WHERE epoch < $1 ORDER BY epoch, intent",
+        "SELECT intent, epoch, run, ops, hs, ms, {} FROM {} WHERE epoch < $1 AND NOT acknowledged \
+         ORDER BY epoch, intent",
         keys.join(", "),
         shape.table("intent")
     );
@@ -183,7 +187,7 @@ pub(super) async fn read_intents(
     for row in &rows {
         let operations: String = row.get(3);
         let checksums: Vec<Option<i64>> = row.get(4);
-        let matches: Vec<Option<String>> = row.get(5);
+        let matches: Vec<Option<String>> = row.get::<_, Option<_>>(5).unwrap_or_default();
         let columns: Vec<Vec<String>> = (0..shape.keys.len()).map(|i| row.get(6 + i)).collect();
         let mut items = Vec::new();
         for (i, letter) in operations.chars().enumerate() {

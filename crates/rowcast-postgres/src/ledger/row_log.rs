@@ -1,9 +1,10 @@
 //! The row log: what became of single rows, in words (semantics 27).
 
 use rowcast_core::{Kind, Operation, Reason, Settled, Verdict};
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
-use super::commit::{Params, Writer};
+use super::commit::Writer;
+use super::flight::Flight;
 
 /// The word of a kind of change, as logs and tables show it.
 pub(super) fn word(kind: Kind) -> &'static str {
@@ -42,11 +43,22 @@ pub(super) enum Logged {
     All,
 }
 
-impl Writer<'_> {
-    pub(super) async fn log(&self, run: i64, settled: &[Settled]) -> Result<(), Reason> {
-        let mut columns: [Vec<Option<String>>; 7] = Default::default();
+/// Lines of the row log, by columns.
+#[derive(Debug)]
+pub(super) struct LogRows([Vec<Option<String>>; 7]);
+
+impl LogRows {
+    /// The lines of settled changes.
+    pub(super) fn new(settled: &[Settled], level: Logged) -> Self {
+        let mut rows = Self(Default::default());
+        rows.extend(settled, level);
+        rows
+    }
+
+    /// Adds the lines of more settled changes.
+    pub(super) fn extend(&mut self, settled: &[Settled], level: Logged) {
         for change in settled {
-            let Some((outcome, operation, reason)) = logged(change, self.logged) else {
+            let Some((outcome, operation, reason)) = logged(change, level) else {
                 continue;
             };
             let cells = [
@@ -58,24 +70,31 @@ impl Writer<'_> {
                 reason.map(|reason| reason.to_string().replace('\0', "")),
                 change.idempotency_key.clone(),
             ];
-            for (column, cell) in columns.iter_mut().zip(cells) {
+            for (column, cell) in self.0.iter_mut().zip(cells) {
                 column.push(cell);
             }
         }
-        if columns[0].is_empty() {
-            return Ok(());
+    }
+}
+
+impl Writer<'_> {
+    pub(super) fn log<'f>(&self, flight: &mut Flight<'f>, run: i64, rows: &'f LogRows) {
+        if rows.0[0].is_empty() {
+            return;
         }
         let sql = format!(
             "INSERT INTO {} (run, sync_id, key, change, operation, outcome, code, message, idempotency_key) \
-             SELECT $1, $2, u.* FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], \
-             $8::text[], $9::text[]) AS u",
-            self.shape.shared("row_history")
+             SELECT {run}, {}, u.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], \
+             $6::text[], $7::text[]) AS u",
+            self.shape.shared("row_history"),
+            self.shape.sync
         );
-        let mut params: Params<'_> = vec![(&run, Type::INT8), (&self.shape.sync, Type::INT4)];
-        for column in &columns {
-            params.push((column, Type::TEXT_ARRAY));
-        }
-        self.run(&sql, &params).await?;
-        Ok(())
+        let columns = rows.0.iter();
+        flight.push(
+            sql,
+            columns
+                .map(|column| (column as &(dyn ToSql + Sync), Type::TEXT_ARRAY))
+                .collect(),
+        );
     }
 }

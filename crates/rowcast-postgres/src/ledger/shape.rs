@@ -1,10 +1,15 @@
 //! The shape of a sync's state: its key columns, the names of its tables, keys as parameters.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rowcast_core::{Key, KeyPart, Reason};
+use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::decode::{Cursor, Malformed, int8, text};
 use super::forms::{KeyForm, TypeFacts};
+use crate::connect::db_error;
 use crate::sql::ident as quote_ident;
 
 /// One key column.
@@ -22,6 +27,9 @@ pub(super) struct Shape {
     pub sync: i32,
     pub keys: Vec<KeyColumn>,
     absent: bool,
+    /// Whether rows of state are still in intents, for those who look at it between a run's
+    /// acknowledgement and its fold.
+    unfolded: Arc<AtomicBool>,
 }
 
 impl Shape {
@@ -32,6 +40,7 @@ impl Shape {
             sync: 0,
             keys,
             absent: true,
+            unfolded: Arc::default(),
         }
     }
 
@@ -47,6 +56,7 @@ impl Shape {
             sync,
             keys,
             absent: false,
+            unfolded: Arc::default(),
         }
     }
 
@@ -55,7 +65,8 @@ impl Shape {
         format!("{}.{}", quote_ident(&self.schema), quote_ident(table))
     }
 
-    /// A table of this sync: `state`, `doubt`, `reject`, `frozen`, `intent`, `sent`.
+    /// A table of this sync: `state`, `doubt`, `reject`, `frozen`, `intent`, `sent`. After
+    /// `look_for_unfolded` state may be a subquery.
     pub(super) fn table(&self, kind: &str) -> String {
         if self.absent {
             let keys = self.keys.iter().enumerate();
@@ -68,7 +79,61 @@ impl Shape {
                 columns.join(", ")
             );
         }
+        if kind == "state" && self.unfolded.load(Ordering::Acquire) {
+            let columns = format!("{}, h, run, mark, m", self.names(""));
+            return format!(
+                "(SELECT {columns} FROM {} UNION ALL SELECT {}, unnest(hs), run, NULL, NULL \
+                 FROM {} WHERE acknowledged)",
+                self.own("state"),
+                self.unnested(""),
+                self.own("intent"),
+            );
+        }
+        self.own(kind)
+    }
+
+    /// The name of a table of this sync, which must have run.
+    pub(super) fn own(&self, kind: &str) -> String {
         self.shared(&format!("{kind}_{}", self.sync))
+    }
+
+    /// For those who look at state without its lease: whether acknowledged rows are still in
+    /// intents. To be asked in the snapshot in which state is read.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub(super) async fn look_for_unfolded(&self, client: &Client) -> Result<(), Reason> {
+        if self.absent {
+            return Ok(());
+        }
+        // Layout 1 knows no such intents.
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {} i WHERE (to_jsonb(i) ->> 'acknowledged')::boolean)",
+            self.own("intent")
+        );
+        let rows = client
+            .query_typed(&sql, &[])
+            .await
+            .map_err(|error| db_error(&error, "reading state"))?;
+        let found = rows.first().is_some_and(|row| row.get(0));
+        self.unfolded.store(found, Ordering::Release);
+        Ok(())
+    }
+
+    /// `unnest(k1), unnest(k2::uuid[])`: the keys of an intent as rows.
+    pub(super) fn unnested(&self, prefix: &str) -> String {
+        let keys = self.keys.iter().enumerate();
+        keys.map(|(i, key)| {
+            let array = format!("{prefix}k{}", i + 1);
+            match &key.form {
+                KeyForm::Int | KeyForm::Text => format!("unnest({array})"),
+                KeyForm::Numeric | KeyForm::Other(_) => {
+                    format!("unnest({array}::{}[])", key.form.cast())
+                }
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
     }
 
     /// `k1, k2` with a prefix before each name.

@@ -29,6 +29,7 @@ impl PgLedger {
         let session = session
             .as_mut()
             .ok_or_else(|| Reason::defect("no run is open"))?;
+        session.marked |= !step.whole.is_empty();
         let mut attempt = 0;
         let mut unsure = None;
         loop {

@@ -1,6 +1,6 @@
 //! The ledger's contract, kept in memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rowcast_core::destination::Committed;
@@ -127,6 +127,23 @@ impl Ledger for MemoryLedger {
             for settled in &step.settled {
                 assert!(keys.insert(&settled.key), "a key twice in one step");
                 self.apply(&mut memory, settled, lease.run);
+            }
+            for whole in &step.whole {
+                let taken = memory.intents.remove(&(lease.epoch, whole.intent));
+                let (intent, _) = taken.expect("a whole intent is open");
+                assert_eq!(intent.items.len(), whole.settled.len(), "all of an intent");
+                let items = intent.items.iter().map(|item| (&item.key, item.checksum));
+                let announced: BTreeMap<_, _> = items.collect();
+                for settled in &whole.settled {
+                    assert!(
+                        settled.is_plain(),
+                        "only plain records make an intent whole"
+                    );
+                    let checksum = announced.get(&settled.key);
+                    assert_eq!(checksum, Some(&settled.checksum), "delivered as announced");
+                    assert!(keys.insert(&settled.key), "a key twice in one step");
+                    self.apply(&mut memory, settled, lease.run);
+                }
             }
             for id in &step.close {
                 let closed = memory.intents.remove(&(lease.epoch, *id));

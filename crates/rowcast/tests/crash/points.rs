@@ -20,6 +20,8 @@ pub(crate) enum Needs {
     EarlierCrash,
     /// The mapping changed.
     NewMapping,
+    /// New rows and nothing else, in half the worlds after a crash that left some acknowledged.
+    Additions,
     /// A mode that skips removed rows.
     Skips,
 }
@@ -56,7 +58,7 @@ const fn only(kind: Kind, name: &'static str, needs: Needs, passages: u64) -> Po
     }
 }
 
-use Needs::{BadRecord, Changes, EarlierCrash, NewMapping, Retry, Skips};
+use Needs::{Additions, BadRecord, Changes, EarlierCrash, NewMapping, Retry, Skips};
 
 /// Removals go first and alone, so that a run has two windows at least.
 pub(crate) const POINTS: &[Point] = &[
@@ -73,7 +75,9 @@ pub(crate) const POINTS: &[Point] = &[
     point("run-guarded", Changes, 1),
     point("window-before-intent", Changes, 2),
     point("ledger-step-written", Changes, 3),
+    point("ledger-mark-written", Additions, 1),
     point("ledger-step-committed", Changes, 3),
+    point("ledger-mark-committed", Additions, 1),
     point("window-intent-committed", Changes, 2),
     point("request-before", Changes, 6),
     only(Kind::Postgres, "postgres-destination-written", Changes, 6),
@@ -86,6 +90,10 @@ pub(crate) const POINTS: &[Point] = &[
     point("skips-acknowledged", Skips, 1),
     point("deletes-done", Changes, 2),
     point("run-before-finish", Changes, 1),
+    point("ledger-fold-before", Additions, 1),
+    point("ledger-fold-loaded", Additions, 1),
+    point("ledger-fold-written", Additions, 1),
+    point("ledger-folded", Additions, 1),
     point("ledger-finish-written", Changes, 1),
     point("ledger-finished", Changes, 1),
     point("run-finished", Changes, 1),

@@ -92,6 +92,18 @@ impl Table {
         cast
     }
 
+    /// New rows, enough for some requests; their numbers.
+    pub(crate) fn more(&mut self) -> Vec<i64> {
+        (0..24).map(|_| self.add()).collect()
+    }
+
+    /// Changes after `more`: of the new rows one vanishes, one changes, and more come.
+    pub(crate) fn after_more(&mut self, added: &[i64]) {
+        self.remove(added[0]);
+        self.touch(added[1]);
+        self.add();
+    }
+
     /// Changes between the crash and the next run.
     pub(crate) fn after(&mut self, cast: Cast, chance: &mut Chance) {
         self.rows.insert(cast.reverts.0, cast.reverts.1);

@@ -57,7 +57,8 @@ fn rule_8_a_crash_in_a_long_run_repeats_at_most_one_window() {
     let ended = command::run(killed);
     assert_eq!(ended.signal, Some(9), "{}", ended.words());
     api.release();
-    let acknowledged = "SELECT k1 FROM _rowcast.state_1 WHERE h IS NOT NULL";
+    let acknowledged = "SELECT k1 FROM _rowcast.state_1 WHERE h IS NOT NULL \
+        UNION ALL SELECT unnest(k1) FROM _rowcast.intent_1 WHERE acknowledged";
     let acknowledged: BTreeSet<i64> = Cluster::shared()
         .psql(&source.name, acknowledged)
         .lines()

@@ -115,6 +115,9 @@ impl World {
 
     /// Kills a run at a point, changes the source before and after, and lets runs come to rest.
     pub(crate) async fn cross(&mut self, point: Point) {
+        if point.needs == Needs::Additions {
+            return self.cross_with_additions(point).await;
+        }
         let at = usize::from(point.needs == Needs::Skips);
         if point.needs == Needs::EarlierCrash {
             let cast = self.change(at, Table::before).await;
@@ -130,13 +133,27 @@ impl World {
                 self.streams[at].edition += 1;
                 self.map(at);
             }
-            Needs::Changes | Needs::EarlierCrash | Needs::Skips => {}
+            Needs::Changes | Needs::EarlierCrash | Needs::Skips | Needs::Additions => {}
         }
         let passage = 1 + self.chance.below(point.passages);
         self.killed(at, point.name, passage).await;
         self.behave();
         self.change(at, |table, chance| table.after(cast, chance))
             .await;
+        self.settle(at).await;
+        self.judge(at).await;
+    }
+
+    /// As `cross`, in a run that only adds rows, so that it acknowledges whole intents and folds.
+    async fn cross_with_additions(&mut self, point: Point) {
+        let at = 0;
+        if self.chance.below(2) == 0 {
+            self.change(at, |table, _| table.more()).await;
+            self.killed(at, "ledger-mark-committed", 1).await;
+        }
+        let added = self.change(at, |table, _| table.more()).await;
+        self.killed(at, point.name, 1).await;
+        self.change(at, |table, _| table.after_more(&added)).await;
         self.settle(at).await;
         self.judge(at).await;
     }
@@ -235,7 +252,7 @@ impl World {
         let row = self.client.query_one(sql, &[&name]).await;
         let id: i32 = row.expect("the sync is known").get(0);
         let sql = format!(
-            "SELECT unnest(k1) FROM _rowcast.intent_{id} UNION SELECT k1 FROM _rowcast.doubt_{id}"
+            "SELECT unnest(k1) FROM _rowcast.intent_{id} WHERE NOT acknowledged UNION SELECT k1 FROM _rowcast.doubt_{id}"
         );
         let rows = self.client.query(&sql, &[]).await.expect("read intents");
         let keys = rows.iter().map(|row| row.get(0)).collect();

@@ -1,0 +1,99 @@
+//! From an earlier layout of the state schema to this one, by the first command that writes.
+//!
+//! One transaction under the lock that also guards the making of tables: the whole schema is of one
+//! layout or of the other, and what was acknowledged stays acknowledged.
+
+use rowcast_core::{Code, Reason};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::layout::{self, LAYOUT};
+use crate::connect::db_error;
+use crate::sql::{ident as quote_ident, qualified};
+
+/// A run of an earlier version that reads a table of state holds a change of the table up. Waiting
+/// longer would hold up everybody else behind it.
+const LOCK_TIMEOUT_S: u32 = 10;
+
+/// Brings the schema up to the layout of this build. A schema that somebody else brought up in the
+/// meantime is left as it is.
+///
+/// # Errors
+/// The tables belong to another role, are in use by a run of an earlier version, or can't be changed.
+pub(super) async fn up(client: &Client, schema: &str) -> Result<(), Reason> {
+    let done = change(client, schema).await;
+    if done.is_err() {
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    done
+}
+
+async fn change(client: &Client, schema: &str) -> Result<(), Reason> {
+    let what = format!(
+        "bringing state schema {} to layout {LAYOUT}",
+        quote_ident(schema)
+    );
+    let failed = |error| {
+        let mut reason = layout::not_writable(db_error(&error, &what));
+        if reason.code == Code::Deadline {
+            reason.hint = Some(
+                "a run of an earlier version is reading state: try again when it has ended".into(),
+            );
+        }
+        reason
+    };
+    let begin = format!(
+        "BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'; {}",
+        layout::lock(schema)
+    );
+    client.batch_execute(&begin).await.map_err(failed)?;
+    let version = layout::readable(client, schema).await?;
+    if version == Some(1) {
+        let statements = from_1(client, schema).await.map_err(failed)?;
+        client.batch_execute(&statements).await.map_err(failed)?;
+        tracing::info!(schema, "the state tables were brought to layout {LAYOUT}");
+    }
+    client.batch_execute("COMMIT").await.map_err(failed)
+}
+
+/// Layout 2: rows of state without `run` and `mark`, and intents that are acknowledged as a whole.
+async fn from_1(client: &Client, schema: &str) -> Result<String, tokio_postgres::Error> {
+    let rows = client
+        .query_typed(
+            "SELECT c.relname::text, array_agg(a.attname::text) FILTER (WHERE a.attname ~ '^k[0-9]+$') \
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+             WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname ~ '^(state|intent)_[0-9]+$' \
+             GROUP BY c.relname ORDER BY c.relname",
+            &[(&schema, Type::TEXT)],
+        )
+        .await?;
+    let mut statements = format!(
+        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS base_run int;\n",
+        qualified(schema, "progress")
+    );
+    for row in &rows {
+        let (name, keys): (String, Vec<String>) = (row.get(0), row.get(1));
+        let table = qualified(schema, &name);
+        if name.starts_with("state") {
+            statements.push_str(&format!(
+                "ALTER TABLE {table} ALTER run DROP NOT NULL, ALTER mark DROP NOT NULL, \
+                 ALTER mark DROP DEFAULT;\n"
+            ));
+        } else {
+            let external: String = keys
+                .iter()
+                .map(|key| format!(", ALTER {} SET STORAGE EXTERNAL", quote_ident(key)))
+                .collect();
+            statements.push_str(&format!(
+                "ALTER TABLE {table} ALTER ms DROP NOT NULL, ALTER hs SET STORAGE EXTERNAL{external}, \
+                 ADD COLUMN IF NOT EXISTS acknowledged boolean NOT NULL DEFAULT false;\n"
+            ));
+        }
+    }
+    statements.push_str(&format!(
+        "UPDATE {} SET version = 2",
+        qualified(schema, "layout")
+    ));
+    Ok(statements)
+}

@@ -1,0 +1,87 @@
+//! A state schema that an earlier version left goes on where it was.
+
+use rowcast_core::Mode;
+use rowcast_postgres::ledger::ModelBody;
+
+use crate::harness::World;
+
+/// A world whose schema has layout 1.
+async fn of_layout_1(name: &str) -> World {
+    let world = World::new(name).await;
+    world.sql("DROP TABLE customers").await;
+    world.sql(include_str!("layout_1.sql")).await;
+    // A reject is given up after a while.
+    world
+        .sql("UPDATE _rowcast.reject_1 SET first_at = clock_timestamp()")
+        .await;
+    world
+}
+
+fn over_words(world: &mut World) {
+    world.config.sync.name = "words_to_crm".into();
+    world.config.sync.mode = Mode::Insert;
+    world.config.model.name = "words".into();
+    world.config.model.body = ModelBody::Table {
+        schema: None,
+        name: "words".into(),
+    };
+}
+
+async fn layout(world: &World) -> i64 {
+    world
+        .number("SELECT version::bigint FROM _rowcast.layout")
+        .await
+}
+
+#[tokio::test]
+async fn a_sync_of_layout_1_goes_on_and_sends_nothing_again() {
+    let mut world = of_layout_1("l_goes_on").await;
+    let next = world.run().await;
+    assert_eq!(next.list(), "a3! a4? a9? a10");
+    assert_eq!(next.counts.unchanged, 6);
+    assert_eq!(layout(&world).await, 2);
+    world.assert_counted().await;
+    assert_eq!(world.run().await.list(), "");
+    world
+        .sql("UPDATE customers SET plan = 'x' WHERE id = 5; DELETE FROM customers WHERE id = 6")
+        .await;
+    assert_eq!(world.run().await.list(), "d6 u5");
+    world.assert_counted().await;
+
+    over_words(&mut world);
+    assert_eq!(world.run().await.list(), "");
+    world
+        .sql("INSERT INTO words VALUES ('three', 'n', 'p')")
+        .await;
+    assert_eq!(world.run().await.list(), "athree");
+}
+
+#[tokio::test]
+async fn looking_at_layout_1_works_and_changes_nothing() {
+    let world = of_layout_1("l_look").await;
+    let plan = world.plan().await.unwrap();
+    assert_eq!(
+        plan.list(),
+        "a3! a4? a9 a10",
+        "the open intent is not settled"
+    );
+    let admin = world.admin();
+    let status = admin.status().await.unwrap();
+    let rows: Vec<i64> = status.iter().map(|status| status.rows).collect();
+    assert_eq!(rows, [7, 2]);
+    let biography = admin.why("customers_to_crm", &["5".into()]).await.unwrap();
+    assert_eq!(biography.acknowledged_run, Some(1));
+    assert_eq!(biography.mark.as_deref(), Some("delivered"));
+    let biography = admin.why("words_to_crm", &["two".into()]).await.unwrap();
+    assert_eq!(biography.mark.as_deref(), Some("gone"));
+    assert_eq!(layout(&world).await, 1);
+}
+
+#[tokio::test]
+async fn a_reset_of_layout_1_brings_it_up() {
+    let world = of_layout_1("l_reset").await;
+    assert_eq!(world.admin().reset("customers_to_crm").await.unwrap(), 7);
+    assert_eq!(layout(&world).await, 2);
+    assert_eq!(world.run().await.changes.len(), 10);
+    world.assert_counted().await;
+}
