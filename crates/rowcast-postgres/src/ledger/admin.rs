@@ -10,8 +10,7 @@ use serde::Serialize;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
-use super::forms::{KeyForm, TypeFacts};
-use super::shape::{KeyArrays, KeyColumn, Shape};
+use super::shape::{KeyArrays, Shape};
 use super::{layout, lease, registry};
 use crate::connect::{Connection, Connector, db_error};
 
@@ -136,7 +135,7 @@ impl StateAdmin {
         let found = registry::find(&connection.client, &self.schema, sync)
             .await?
             .ok_or_else(never)?;
-        let shape = stored_shape(&connection.client, &self.schema, &found)
+        let shape = registry::stored_shape(&connection.client, &self.schema, &found)
             .await?
             .ok_or_else(never)?;
         Ok((connection, shape, found))
@@ -177,7 +176,8 @@ impl StateAdmin {
                 sync: name,
             };
             if let Some(registered) = registry::find(client, &self.schema, &status.sync).await?
-                && let Some(shape) = stored_shape(client, &self.schema, &registered).await?
+                && let Some(shape) =
+                    registry::stored_shape(client, &self.schema, &registered).await?
             {
                 let sql = format!(
                     "SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {}), (SELECT count(*) FROM {})",
@@ -317,7 +317,7 @@ impl StateAdmin {
         let found = registry::find(client, &self.schema, sync)
             .await?
             .ok_or_else(never)?;
-        let Some(shape) = stored_shape(client, &self.schema, &found).await? else {
+        let Some(shape) = registry::stored_shape(client, &self.schema, &found).await? else {
             return Ok(0);
         };
         layout::bring_up(client, &self.schema).await?;
@@ -507,71 +507,6 @@ async fn query(client: &Client, sql: &str, what: &str) -> Result<Vec<Row>, Reaso
         .query_typed(sql, &[])
         .await
         .map_err(|error| db_error(&error, what))
-}
-
-/// The shape of a sync's tables as they are stored.
-async fn stored_shape(
-    client: &Client,
-    schema: &str,
-    registered: &registry::Registered,
-) -> Result<Option<Shape>, Reason> {
-    let probe = Shape::new(schema, registered.id, Vec::new());
-    let state = probe.table("state");
-    let rows = client
-        .query_typed(
-            "SELECT t.typname::text, n.nspname::text FROM pg_catalog.pg_attribute a \
-             JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
-             WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped AND a.attname ~ '^k[0-9]+$' \
-             ORDER BY a.attnum",
-            &[(&state, Type::TEXT)],
-        )
-        .await
-        .map_err(|error| db_error(&error, "reading state"))?;
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let names = registered
-        .identity
-        .get("primary key")
-        .map(String::as_str)
-        .unwrap_or_default();
-    let names: Vec<&str> = names
-        .split(", ")
-        .map(|part| part.split(' ').next().unwrap_or(part))
-        .collect();
-    let keys = rows
-        .iter()
-        .enumerate()
-        .map(|(i, row)| {
-            let (base, schema): (String, String) = (row.get(0), row.get(1));
-            let full = if schema == "pg_catalog" {
-                base.clone()
-            } else {
-                format!("{schema}.{base}")
-            };
-            let form = match base.as_str() {
-                "int8" => KeyForm::Int,
-                "text" => KeyForm::Text,
-                "numeric" => KeyForm::Numeric,
-                _ => KeyForm::Other(full.clone()),
-            };
-            let facts = TypeFacts {
-                type_name: base,
-                base: full,
-                element: None,
-                kind: 'b',
-                ordered: true,
-            };
-            KeyColumn {
-                name: names
-                    .get(i)
-                    .map_or_else(|| format!("k{}", i + 1), |name| (*name).to_owned()),
-                facts,
-                form,
-            }
-        })
-        .collect();
-    Ok(Some(Shape::new(schema, registered.id, keys)))
 }
 
 async fn read_rejects(

@@ -34,7 +34,7 @@ impl PgLedger {
         let Some(session) = guard.as_mut() else {
             return Ok(());
         };
-        self.fold_marked(session, lease, report).await?;
+        let folded = self.fold_marked(session, lease, report).await?;
         // Writing the end twice is harmless: a lost answer needs no question.
         let mut attempt = 0;
         loop {
@@ -49,7 +49,8 @@ impl PgLedger {
         let (client, shape) = (&session.connection.client, &session.shape);
         killpoint::reach("ledger-finished");
         session.connection.wait_at_most(None);
-        let moved = report.delivered + report.skipped;
+        // A fold has told the planner already.
+        let moved = (report.delivered + report.skipped).saturating_sub(folded);
         if moved > 1_000 && moved * 5 > report.counts.state_rows {
             // A planner that believes the state table is empty would choose badly next time.
             let _ = client

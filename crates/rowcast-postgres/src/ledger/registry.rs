@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::config::SyncSpec;
+use super::forms::{KeyForm, TypeFacts};
 use super::layout;
 use super::plan::HashPlan;
 use super::shape::{KeyColumn, Shape};
@@ -199,6 +200,74 @@ pub(super) fn prove(spec: &SyncSpec, known: &Registered, keys: &[KeyColumn]) -> 
     } else {
         Err(changed(&spec.name, &known.identity, &wanted))
     }
+}
+
+/// The shape of a sync's tables as they are stored.
+///
+/// # Errors
+/// The database fails.
+pub(super) async fn stored_shape(
+    client: &Client,
+    schema: &str,
+    registered: &Registered,
+) -> Result<Option<Shape>, Reason> {
+    let probe = Shape::new(schema, registered.id, Vec::new());
+    let state = probe.table("state");
+    let rows = client
+        .query_typed(
+            "SELECT t.typname::text, n.nspname::text FROM pg_catalog.pg_attribute a \
+             JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace \
+             WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped AND a.attname ~ '^k[0-9]+$' \
+             ORDER BY a.attnum",
+            &[(&state, Type::TEXT)],
+        )
+        .await
+        .map_err(|error| db_error(&error, "reading state"))?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let names = registered
+        .identity
+        .get("primary key")
+        .map(String::as_str)
+        .unwrap_or_default();
+    let names: Vec<&str> = names
+        .split(", ")
+        .map(|part| part.split(' ').next().unwrap_or(part))
+        .collect();
+    let keys = rows
+        .iter()
+        .enumerate()
+        .map(|(i, row)| {
+            let (base, schema): (String, String) = (row.get(0), row.get(1));
+            let full = if schema == "pg_catalog" {
+                base.clone()
+            } else {
+                format!("{schema}.{base}")
+            };
+            let form = match base.as_str() {
+                "int8" => KeyForm::Int,
+                "text" => KeyForm::Text,
+                "numeric" => KeyForm::Numeric,
+                _ => KeyForm::Other(full.clone()),
+            };
+            let facts = TypeFacts {
+                type_name: base,
+                base: full,
+                element: None,
+                kind: 'b',
+                ordered: true,
+            };
+            KeyColumn {
+                name: names
+                    .get(i)
+                    .map_or_else(|| format!("k{}", i + 1), |name| (*name).to_owned()),
+                facts,
+                form,
+            }
+        })
+        .collect();
+    Ok(Some(Shape::new(schema, registered.id, keys)))
 }
 
 async fn make_tables(client: &Client, shape: &Shape, what: &str) -> Result<(), Reason> {
