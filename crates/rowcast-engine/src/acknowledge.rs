@@ -324,3 +324,94 @@ impl Acknowledgements {
         self.tally.add(&carried.tally);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rowcast_core::{Code, Key, Kind, Operation, Reason};
+
+    fn delivered(key: i64) -> Settled {
+        Settled {
+            key: Key::int(key),
+            kind: Kind::Added,
+            checksum: Some(key),
+            verdict: Verdict::Delivered(Operation::Upsert),
+            retried: false,
+            match_values: None,
+            sent: None,
+            idempotency_key: None,
+            keep_state: false,
+        }
+    }
+
+    /// An intent of three records, two of which are delivered.
+    fn two_of_three(now: Instant) -> (Acknowledgements, i64) {
+        let mut acks = Acknowledgements::default();
+        let intent = acks.announce(3);
+        acks.settle(delivered(1), Some(intent), true, now);
+        acks.settle(delivered(2), Some(intent), true, now);
+        (acks, intent)
+    }
+
+    fn whole(step: &Step) -> Vec<(i64, usize)> {
+        let whole = step.whole.iter();
+        whole
+            .map(|whole| (whole.intent, whole.settled.len()))
+            .collect()
+    }
+
+    #[test]
+    fn an_intent_that_is_delivered_as_announced_is_acknowledged_as_a_whole() {
+        let now = Instant::now();
+        let (mut acks, intent) = two_of_three(now);
+        assert!(!acks.is_due(now), "the others are waited for");
+        acks.settle(delivered(3), Some(intent), true, now);
+        assert!(acks.is_due(now));
+        let (step, carried) = acks.step(Vec::new(), now, false, false);
+        assert_eq!(whole(&step), [(intent, 3)]);
+        assert!(step.settled.is_empty() && step.close.is_empty());
+        assert_eq!(acks.tally.delivered, 0, "the ledger does not have it yet");
+        acks.carried(&carried);
+        assert_eq!(acks.tally.delivered, 3);
+        assert!(acks.is_empty() && acks.announced() == 0);
+    }
+
+    #[test]
+    fn a_record_that_was_not_simply_delivered_breaks_its_intent_up() {
+        let now = Instant::now();
+        let rejected = Verdict::Rejected {
+            operation: Operation::Upsert,
+            reason: Reason::new(Code::DestinationRejected, "no"),
+            doubt: false,
+        };
+        let others: [fn(&mut Settled, Verdict); 4] = [
+            |settled, verdict| settled.verdict = verdict,
+            |settled, _| settled.retried = true,
+            |settled, _| settled.kind = Kind::Updated,
+            |settled, _| settled.match_values = Some(Vec::new()),
+        ];
+        for other in others {
+            let (mut acks, intent) = two_of_three(now);
+            let mut last = delivered(3);
+            other(&mut last, rejected.clone());
+            acks.settle(last, Some(intent), true, now);
+            let (step, _) = acks.step(Vec::new(), now, false, false);
+            assert!(step.whole.is_empty());
+            assert_eq!((step.settled.len(), &step.close[..]), (3, &[intent][..]));
+        }
+    }
+
+    #[test]
+    fn settlements_wait_for_their_intent_no_longer_than_for_a_step() {
+        let now = Instant::now();
+        let (mut acks, intent) = two_of_three(now);
+        let late = now + STEP_DELAY_MAX;
+        assert!(acks.is_due(late));
+        let (step, _) = acks.step(Vec::new(), late, false, false);
+        assert_eq!((step.settled.len(), step.close.len()), (2, 0));
+        acks.settle(delivered(3), Some(intent), true, late);
+        let (step, _) = acks.step(Vec::new(), late, false, false);
+        assert!(step.whole.is_empty(), "part of it is in state already");
+        assert_eq!((step.settled.len(), &step.close[..]), (1, &[intent][..]));
+    }
+}
