@@ -169,6 +169,15 @@ impl Batch {
     }
 }
 
+/// What a delete has in the place of a checksum, where its identity lies outside the primary key.
+pub fn identity_digest(match_on: &Object) -> i64 {
+    let mut text = String::new();
+    push_object(&mut text, match_on);
+    let mut first = [0; 8];
+    first.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..8]);
+    i64::from_le_bytes(first)
+}
+
 /// The idempotency key of a record: H(sync, generation, primary key, operation, checksum, run of
 /// the first attempt). 32 hexadecimal digits.
 pub fn idempotency_key(

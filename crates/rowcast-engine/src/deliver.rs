@@ -9,7 +9,7 @@ mod requests;
 mod settling;
 mod steps;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -127,7 +127,8 @@ pub(crate) struct Delivery {
     spill: Spill,
     sendable: VecDeque<Job>,
     waiting: Vec<(Instant, Job)>,
-    in_flight: HashMap<Id, Job>,
+    /// In the order they started; few, so a list is as good as a map, and its order is known.
+    in_flight: Vec<(Id, Job)>,
     requests: JoinSet<Answer>,
     committing: Option<Committing>,
     /// The ledger refused a step: nothing more is written.
@@ -163,7 +164,7 @@ impl Delivery {
             spill: Spill::default(),
             sendable: VecDeque::new(),
             waiting: Vec::new(),
-            in_flight: HashMap::new(),
+            in_flight: Vec::new(),
             requests: JoinSet::new(),
             committing: None,
             ledger_failed: false,

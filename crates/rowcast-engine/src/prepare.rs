@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rowcast_core::change::Conflict;
 use rowcast_core::json::push_object;
-use rowcast_core::record::{RecordJson, idempotency_key, identity};
+use rowcast_core::record::{RecordJson, idempotency_key, identity, identity_digest};
 use rowcast_core::settle::{Settled, Verdict};
 use rowcast_core::value::{Name, Object, Value};
 use rowcast_core::{
@@ -349,12 +349,19 @@ impl Preparer {
             bytes,
             prelude,
         };
+        // Two deletes of one key may name two identities, and be tried first in the same run.
+        let names_identity = self.plan.tracks_match && operation == Operation::Delete;
+        let what = if names_identity {
+            Some(identity_digest(&match_on))
+        } else {
+            checksum
+        };
         let record = Record {
             idempotency_key: idempotency_key(
                 &self.context,
                 &change.key,
                 operation,
-                checksum,
+                what,
                 first_run,
             ),
             key: change.key.clone(),

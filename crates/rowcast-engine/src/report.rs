@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_25_a_change_lost_on_the_way_unbalances_a_complete_run() {
+    fn guarantee_4_and_rule_25_a_change_lost_on_the_way_unbalances_a_complete_run() {
         let mut report = RunReport::new("s".into(), 1, 0);
         report.counts.added = 2;
         report.counts.read = 2;

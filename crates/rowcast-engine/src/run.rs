@@ -96,6 +96,7 @@ pub async fn run(mut input: RunInput) -> Result<RunReport, Reason> {
     input.options.open.request_timeout = input.destination.capabilities().timeout;
     input.observer.phase(Phase::Open);
     let opened = tokio::select! {
+        biased;
         opened = input.ledger.open(&input.options.open) => opened?,
         () = input.cancel.cancelled() => return Err(cancelled()),
     };
@@ -210,6 +211,7 @@ impl Running {
             let opened = self
                 .unless_stopped(Box::pin(async move {
                     tokio::select! {
+                        biased;
                         opened = destination.open(&context) => opened,
                         () = late => Err(Fault::lost(Reason::new(
                             Code::DestinationUnreachable,
@@ -322,6 +324,7 @@ impl Running {
                 return Ok(future.await);
             };
             tokio::select! {
+                biased;
                 done = &mut future => return Ok(done),
                 () = self.input.cancel.cancelled() => return Err(Stop::Cancelled),
                 () = renewal.changed() => {}
@@ -372,6 +375,7 @@ impl Running {
         killpoint::reach("run-before-finish");
         if !self.lease.is_lost() {
             let finished = tokio::select! {
+                biased;
                 finished = self.input.ledger.finish(&self.lease, &self.report) => finished,
                 () = self.patience() => Err(Reason::new(
                     Code::RunFailed,

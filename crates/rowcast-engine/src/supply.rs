@@ -121,6 +121,7 @@ pub(crate) struct Supply {
     pub decided: HashSet<Key>,
     records_max: usize,
     bytes_max: usize,
+    publishes: bool,
     /// Records this run may still send.
     pub budget: Option<u64>,
     pub budget_spent: bool,
@@ -151,15 +152,19 @@ impl Supply {
             decided: HashSet::new(),
             records_max: capabilities.batch_records_max.max(1),
             bytes_max: capabilities.batch_bytes_max,
+            publishes: capabilities.publishes,
             budget,
             budget_spent: false,
         }
     }
 
     /// Chooses the pass or passes. Two when the sync's state keeps match values and the changes can
-    /// be read twice.
+    /// be read twice. A destination that publishes takes the delete of an old identity and the
+    /// upsert of the new one in different runs: if it were not known whether both were published,
+    /// either identity could be the one that exists, and a doubt remembers only one.
     pub(crate) async fn begin(&mut self) -> Result<(), Reason> {
-        if self.preparer.plan.tracks_match && self.ahead.rewind().await? {
+        let twice = self.preparer.plan.tracks_match && !self.publishes;
+        if twice && self.ahead.rewind().await? {
             self.pass = Pass::Deletes;
         }
         Ok(())

@@ -113,7 +113,7 @@ async fn rule_16_what_the_mode_skips_is_remembered_without_being_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_20_a_guard_holds_the_run_before_the_first_request() {
+async fn guarantee_5_and_rule_20_a_guard_holds_the_run_before_the_first_request() {
     let world = World::filled(100, Shape::default());
     world.run().await.unwrap();
     let requests = world.memory.requests();
@@ -135,7 +135,7 @@ async fn rule_20_a_guard_holds_the_run_before_the_first_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rule_25_a_bad_row_harms_only_itself_and_is_tried_with_its_newest_value() {
+async fn guarantee_3_and_rule_25_a_bad_row_harms_only_itself_and_is_tried_with_its_newest_value() {
     let world = World::filled(
         1_000,
         Shape {

@@ -285,14 +285,13 @@ impl Destination for FileDestination {
             let replaces = self.replaces;
             tokio::task::spawn_blocking(move || {
                 let draft = match &columns {
-                    Some(columns) => columns.convert(draft)?,
+                    Some(columns) => columns.convert(draft).map_err(Fault::fatal)?,
                     None => draft,
                 };
                 draft.publish(replaces)
             })
             .await
             .map_err(|_| broken())?
-            .map_err(Fault::fatal)
         })
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rowcast_core::{Code, Reason};
+use rowcast_core::{Applied, Code, Fault, Reason};
 use tempfile::NamedTempFile;
 
 /// The end of hidden names, by which leftovers are known.
@@ -99,29 +99,36 @@ impl Draft {
     }
 
     /// Gives the draft its name, durably.
-    pub(super) fn publish(self, replaces: bool) -> Result<(), Reason> {
+    ///
+    /// # Errors
+    /// Not published; or published, and not known to outlive a power cut.
+    pub(super) fn publish(self, replaces: bool) -> Result<(), Fault> {
         let target = self.target;
+        let refused = |what: &str, err: &io::Error| Fault::fatal(cannot(what, &target, err));
         let file = self
             .writer
             .into_inner()
-            .map_err(|err| cannot("write", &target, err.error()))?;
+            .map_err(|err| refused("write", err.error()))?;
         file.as_file()
             .sync_all()
-            .map_err(|err| cannot("write", &target, &err))?;
+            .map_err(|err| refused("write", &err))?;
         let named = if replaces {
             file.persist(&target)
         } else {
             file.persist_noclobber(&target)
         };
         named.map_err(|err| match err.error.kind() {
-            io::ErrorKind::AlreadyExists => exists(&target),
-            _ => cannot("publish", &target, &err.error),
+            io::ErrorKind::AlreadyExists => Fault::fatal(exists(&target)),
+            _ => refused("publish", &err.error),
         })?;
         // The name is durable only when its folder is.
         let folder = folder_of(&target);
         File::open(folder)
             .and_then(|folder| folder.sync_all())
-            .map_err(|err| cannot("publish", &target, &err))
+            .map_err(|err| Fault::Fatal {
+                applied: Applied::Unknown,
+                reason: cannot("publish", &target, &err),
+            })
     }
 }
 

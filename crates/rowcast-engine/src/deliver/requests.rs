@@ -91,7 +91,7 @@ impl Delivery {
                 )),
             }
         });
-        self.in_flight.insert(handle.id(), job);
+        self.in_flight.push((handle.id(), job));
     }
 
     pub(super) fn answered(&mut self, answer: Result<(Id, Answer), JoinError>) {
@@ -100,18 +100,20 @@ impl Delivery {
             Ok(answered) => answered,
             // The destination's code panicked: whatever it sent is unknown.
             Err(error) => {
+                let id = error.id();
                 let reason = Reason::defect("a connector stopped in the middle of a write")
-                    .detail(error.to_string());
+                    .detail(words(error));
                 let fault = Fault::Fatal {
                     applied: Applied::Unknown,
                     reason,
                 };
-                (error.id(), Err(fault))
+                (id, Err(fault))
             }
         };
-        let Some(mut job) = self.in_flight.remove(&id) else {
+        let Some(position) = self.in_flight.iter().position(|(of, _)| *of == id) else {
             return;
         };
+        let (_, mut job) = self.in_flight.remove(position);
         let Some(piece) = job.pieces.pop_front() else {
             return;
         };
@@ -240,4 +242,14 @@ impl Delivery {
         });
         job.pieces.push_front(piece);
     }
+}
+
+/// What a panic said; the number of its task, which changes with every run, is left out.
+fn words(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else {
+        return "it was stopped".to_owned();
+    };
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("it gave no words").to_owned()
 }
