@@ -39,17 +39,21 @@ pub fn setup_sql(request: &SetupRequest) -> String {
     let role = ident(&request.role);
     let database = ident(&request.database);
     let state = ident(&request.state_schema);
+    // A comment ends with its line, whatever quotes stand in it.
+    let said = |name: &str| name.replace(['\n', '\r'], " ");
     let mut line = |text: String| {
         let _ = writeln!(out, "{text}");
     };
     line(format!(
-        "-- Grants for Rowcast. Run them in the database {database} as its owner (with CREATEROLE) or as a superuser."
+        "-- Grants for Rowcast. Run them in the database {} as its owner (with CREATEROLE) or as a superuser.",
+        said(&database)
     ));
     line("-- Every statement can be run again.".to_owned());
     line(String::new());
     line("-- The role Rowcast logs in as. Put a strong password between the quotes; left empty, the role has no".to_owned());
     line(format!(
-        "-- password and can't log in with one. To set it later without showing it: \\password {role} in psql."
+        "-- password and can't log in with one. To set it later without showing it: \\password {} in psql.",
+        said(&role)
     ));
     line(create_role(&request.role));
     line(String::new());
@@ -66,7 +70,8 @@ pub fn setup_sql(request: &SetupRequest) -> String {
         }
         SetupStyle::Owned => {
             line(format!(
-                "-- Rowcast makes the schema {state} itself, in which it remembers what was delivered."
+                "-- Rowcast makes the schema {} itself, in which it remembers what was delivered.",
+                said(&state)
             ));
             line(format!("GRANT CREATE ON DATABASE {database} TO {role};"));
         }
@@ -75,7 +80,7 @@ pub fn setup_sql(request: &SetupRequest) -> String {
     for schema in &schemas {
         let quoted = ident(schema);
         line(String::new());
-        line(format!("-- Read from the schema {quoted}."));
+        line(format!("-- Read from the schema {}.", said(&quoted)));
         line(format!("GRANT USAGE ON SCHEMA {quoted} TO {role};"));
         for (_, table) in request.tables.iter().filter(|(of, _)| of == schema) {
             line(format!(
@@ -92,7 +97,8 @@ pub fn setup_sql(request: &SetupRequest) -> String {
         if let Some(creator) = &request.future_tables {
             let creator = ident(creator);
             line(format!(
-                "-- Tables and views that the role {creator} makes there later. Tables of other roles are not covered."
+                "-- Tables and views that the role {} makes there later. Tables of other roles are not covered.",
+                said(&creator)
             ));
             line(format!(
                 "ALTER DEFAULT PRIVILEGES FOR ROLE {creator} IN SCHEMA {quoted} GRANT SELECT ON TABLES TO {role};"

@@ -46,7 +46,7 @@ fn fresh(name: &str) -> Database {
 }
 
 #[tokio::test]
-async fn rule_22_a_model_cannot_write() {
+async fn guarantee_6_and_rule_22_a_model_cannot_write() {
     use Code::{ModelInvalid, ModelNotOneStatement, ModelWrites, SourceQueryFailed};
     let cluster = Cluster::shared();
     let database = fresh("rule_22");

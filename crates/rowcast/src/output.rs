@@ -9,10 +9,13 @@ pub(crate) mod problem;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod table;
+mod tame;
 
 use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
+
+use self::tame::{tame, tame_json};
 
 /// Longest command that has its purpose beside it.
 const STEP_MAX: usize = 64;
@@ -191,20 +194,26 @@ impl Output {
         }
     }
 
-    /// Data: a text that ends without a newline. `false`: nobody reads any more.
+    /// Data for people: a text that ends without a newline. `false`: nobody reads any more.
+    pub(crate) fn data(self, text: &str) -> bool {
+        let text = tame(text, self.stdout.colour);
+        write(std::io::stdout().lock(), text.trim_end_matches('\n'))
+    }
+
+    /// Data for programs: a JSON text, written so that it is harmless on a terminal too.
     #[expect(
         clippy::unused_self,
         reason = "whoever writes must have been given the output"
     )]
-    pub(crate) fn data(self, text: &str) -> bool {
-        write(std::io::stdout().lock(), text.trim_end_matches('\n'))
+    pub(crate) fn json(self, text: &str) -> bool {
+        write(std::io::stdout().lock(), &tame_json(text))
     }
 
     /// Data for programs: one JSON document.
     pub(crate) fn document(self, value: &impl Serialize) {
         match serde_json::to_string_pretty(value) {
             Ok(text) => {
-                self.data(&text);
+                self.json(&text);
             }
             Err(error) => self.say(&format!(
                 "error: the answer can't be written as JSON: {error}"
@@ -229,11 +238,8 @@ impl Output {
     }
 
     /// Anything that is not data.
-    #[expect(
-        clippy::unused_self,
-        reason = "whoever writes must have been given the output"
-    )]
     pub(crate) fn say(self, text: &str) {
+        let text = tame(text, self.stderr.colour);
         write(std::io::stderr().lock(), text.trim_end_matches('\n'));
     }
 

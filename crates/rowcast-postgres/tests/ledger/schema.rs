@@ -140,7 +140,7 @@ async fn a_newer_layout_is_left_alone() {
 }
 
 #[tokio::test]
-async fn rule_10_no_transaction_is_open_when_sending_starts() {
+async fn guarantee_7_and_rule_10_no_transaction_is_open_when_sending_starts() {
     let world = one("s_open").await;
     let ledger = world.ledger();
     let lease = world.open(&ledger).await.unwrap();

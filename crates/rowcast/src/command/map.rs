@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Answer<Exit> {
         let line = line.map_err(|error| {
             Reason::new(Code::Usage, "can't read rows from stdin").detail(error.to_string())
         })?;
-        if !line.trim().is_empty() && !context.output.data(&map.line(&line)) {
+        if !line.trim().is_empty() && !context.output.json(&map.line(&line)) {
             break;
         }
     }
