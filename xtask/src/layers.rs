@@ -7,7 +7,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::process::{cargo, cargo_command, pass_on};
+use crate::proofs::{self, Passed};
 use crate::terminal::{heading, say};
+use crate::tidy::rules;
+use crate::tree::{Tree, root};
 use crate::workspace::{self, Target};
 use crate::{Outcome, generate, pending, postgres, tidy};
 
@@ -68,6 +71,22 @@ const LAYERS: &[Layer] = &[
         name: "property",
         proves: "the model law: any history, any outcomes, any crash, and the destination is equal",
         members: Members::Files(&[("rowcast-engine", "*")]),
+        needs: Needs::Nothing,
+        told: &[],
+        usual: true,
+    },
+    Layer {
+        name: "simulation",
+        proves: "the engine on virtual time: thousands of seeded worlds of faults, 0 broken laws",
+        members: Members::Files(&[("rowcast-engine", "simulation")]),
+        needs: Needs::Nothing,
+        told: &[],
+        usual: true,
+    },
+    Layer {
+        name: "fuzz",
+        proves: "every parser holds its promises on its corpus and thousands of mutations of it",
+        members: Members::Files(&[("rowcast-fuzz", "*")]),
         needs: Needs::Nothing,
         told: &[],
         usual: true,
@@ -238,13 +257,17 @@ pub(crate) fn run(names: &[&str]) -> Outcome {
 
     let mut passed = 0;
     let mut failed = Vec::new();
+    let mut proven = Passed::default();
     for layer in &layers {
         heading(layer.name, layer.proves);
-        let count = run_layer(layer, &targets, &servers)?;
+        let count = run_layer(layer, &targets, &servers, &mut proven)?;
         match count {
             Some(count) => passed += count,
             None => failed.push(layer.name),
         }
+    }
+    if names.is_empty() && failed.is_empty() {
+        prove(&proven)?;
     }
     let seconds = started.elapsed().as_secs();
     let time = format!("{} min {:02} s", seconds / 60, seconds % 60);
@@ -296,7 +319,12 @@ fn chosen(names: &[&str], targets: &[Target]) -> Result<Vec<&'static Layer>, Str
 }
 
 /// The number of tests that passed; `None` when some failed.
-fn run_layer(layer: &Layer, targets: &[Target], servers: &Path) -> Result<Option<u64>, String> {
+fn run_layer(
+    layer: &Layer,
+    targets: &[Target],
+    servers: &Path,
+    proven: &mut Passed,
+) -> Result<Option<u64>, String> {
     // Always the whole workspace: narrowing by package would choose other features and rebuild.
     let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
     match &layer.members {
@@ -319,7 +347,10 @@ fn run_layer(layer: &Layer, targets: &[Target], servers: &Path) -> Result<Option
         );
     }
     let mut passed = 0;
-    let succeeded = pass_on(&mut command, |line| passed += passed_of(line))?;
+    let succeeded = pass_on(&mut command, |line| {
+        passed += passed_of(line);
+        proven.look(line);
+    })?;
     if succeeded && passed == 0 {
         return Err(format!(
             "no test of the layer `{}` ran: that proves nothing",
@@ -327,6 +358,33 @@ fn run_layer(layer: &Layer, targets: &[Target], servers: &Path) -> Result<Option
         ));
     }
     Ok(succeeded.then_some(passed))
+}
+
+/// After a full run: every test that the book names as a proof has run.
+fn prove(proven: &Passed) -> Outcome {
+    let proofs = rules::proofs(&Tree::read(&root())?);
+    let missing = proven.missing(&proofs, |file| {
+        proofs::target(file).is_some_and(|target| is_only_asked_for(target))
+    });
+    if missing.is_empty() {
+        say(&format!(
+            "\nEvery test that proves a guarantee or a rule has run: {}.",
+            proofs.len()
+        ));
+        Ok(())
+    } else {
+        Err(missing.join("\n"))
+    }
+}
+
+/// Whether only layers that must be named have this test file.
+fn is_only_asked_for(target: (&str, &str)) -> bool {
+    let has = |layer: &&Layer| match &layer.members {
+        Members::Units => false,
+        Members::Files(members) => members.contains(&target),
+    };
+    let mut layers = LAYERS.iter().filter(has).peekable();
+    layers.peek().is_some() && layers.all(|layer| !layer.usual)
 }
 
 /// The count in a line like `test result: ok. 12 passed; 0 failed; …`.

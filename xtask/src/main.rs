@@ -9,6 +9,7 @@ mod layers;
 mod pending;
 mod postgres;
 mod process;
+mod proofs;
 mod terminal;
 mod tidy;
 mod tree;
@@ -32,6 +33,10 @@ Commands:
   tidy                The rules a compiler does not know: floors, names, pages, rules and tests
   generate [--check]  Write the reference pages that come from code, or say which are out of date
   bench [OPTIONS]     Measure the release program; `cargo xtask bench --help` says how
+  sim [--seed N] [--seeds N]
+                      The engine's simulation: one seed with its trace, or so many seeds
+  fuzz TARGET [--seconds N]
+                      The fuzzer (cargo-fuzz must be installed), for 60 seconds or N
   docs                Build the book (with mdbook) and the crates' documentation
 
 Layers of `test`:
@@ -57,6 +62,9 @@ fn main() -> ExitCode {
         ["generate"] => generate::run(generate::Do::Write),
         ["generate", "--check"] => generate::run(generate::Do::Compare),
         ["bench", words @ ..] => bench::run(words),
+        ["sim", options @ ..] => sim(options),
+        ["fuzz", target] => fuzz(target, "60"),
+        ["fuzz", target, "--seconds", seconds] => fuzz(target, seconds),
         ["docs"] => docs(),
         other => Err(format!(
             "`{}` is not a command of xtask; `cargo xtask help` lists them",
@@ -114,6 +122,49 @@ fn lint() -> Outcome {
         say("cargo-deny is not installed: licences and bans of dependencies were not checked");
     }
     Ok(())
+}
+
+/// The simulation by itself, for one seed or for more of them than a test run plays.
+fn sim(options: &[&str]) -> Outcome {
+    let arguments = ["test", "--workspace", "--test", "simulation", "--"];
+    let mut command = process::cargo_command(&arguments);
+    command.args(["--nocapture", "guarantee_2"]);
+    match options {
+        [] => {}
+        ["--seed", seed] => {
+            command.env("ROWCAST_SIM_SEED", seed);
+        }
+        ["--seeds", seeds] => {
+            command.env("ROWCAST_SIM_SEEDS", seeds);
+        }
+        _ => return Err("usage: cargo xtask sim [--seed N | --seeds N]".into()),
+    }
+    process::run(&mut command)
+}
+
+/// The fuzzer. Without sanitizers the stable toolchain is enough: no code here is `unsafe`.
+fn fuzz(target: &str, seconds: &str) -> Outcome {
+    if !process::exists("cargo-fuzz") {
+        return Err("cargo-fuzz is not installed: cargo install cargo-fuzz".into());
+    }
+    let seconds: u32 = seconds
+        .parse()
+        .map_err(|_| format!("`{seconds}` is not a number of seconds"))?;
+    let time = format!("-max_total_time={seconds}");
+    let arguments = [
+        "fuzz",
+        "run",
+        "--sanitizer",
+        "none",
+        target,
+        "--",
+        &time,
+        "-max_len=4096",
+        "-timeout=10",
+        "-rss_limit_mb=1024",
+    ];
+    // The flags that count coverage are stable in all but name.
+    process::run(process::cargo_command(&arguments).env("RUSTC_BOOTSTRAP", "1"))
 }
 
 fn docs() -> Outcome {

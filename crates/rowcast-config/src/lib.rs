@@ -9,6 +9,8 @@
 
 mod checks;
 mod documents;
+#[doc(hidden)]
+pub mod fuzzed;
 mod load;
 mod merge;
 mod model;

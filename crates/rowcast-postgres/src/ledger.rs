@@ -22,6 +22,8 @@ mod flight;
 mod fold;
 mod form;
 mod forms;
+#[doc(hidden)]
+pub mod fuzzed;
 mod halves;
 mod history;
 mod layout;

@@ -30,6 +30,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("rowcast-testkit", &["rowcast-core"]),
     ("rowcast-bench", &[]),
+    (
+        "rowcast-fuzz",
+        &[
+            "rowcast-core",
+            "rowcast-config",
+            "rowcast-postgres",
+            "rowcast-destinations",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

@@ -11,6 +11,8 @@ pub mod client;
 mod config;
 mod curl;
 mod descriptor;
+#[doc(hidden)]
+pub mod fuzzed;
 mod line;
 mod request;
 
