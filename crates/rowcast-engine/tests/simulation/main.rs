@@ -101,7 +101,7 @@ fn the_laws_notice_each_sabotage() {
         (Sabotage::ForgetDoubts, "nothing is lost"),
         (Sabotage::TakeOverAtOnce, "one identity one operation"),
         (Sabotage::TrustSilence, "state says what was acknowledged"),
-        (Sabotage::SkipIntents, "nothing is lost"),
+        (Sabotage::ForgetIntents, "nothing is lost"),
     ];
     for (sabotage, wanted) in kinds {
         let noticed = (0..SEEDS_SABOTAGED).any(|seed| {

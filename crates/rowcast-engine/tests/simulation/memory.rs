@@ -105,6 +105,9 @@ impl Ledger for Remembered {
         committed: &'a [Committed],
     ) -> BoxFuture<'a, Result<(), Reason>> {
         Box::pin(self.call("recover", async move || {
+            if self.world.plan.sabotage == Sabotage::ForgetIntents {
+                return Ok(());
+            }
             self.world.remembered.recover(lease, committed).await
         }))
     }
@@ -126,7 +129,8 @@ impl Ledger for Remembered {
     fn commit<'a>(&'a self, lease: &'a Lease, step: Step) -> BoxFuture<'a, Result<(), Reason>> {
         Box::pin(self.call("commit", async move || {
             let mut step = step;
-            let settled = step.settled.iter().map(|settled| {
+            let whole = step.whole.iter().flat_map(|whole| &whole.settled);
+            let settled = step.settled.iter().chain(whole).map(|settled| {
                 let settlement = match &settled.verdict {
                     Verdict::Delivered(operation) => Settlement::Delivered(*operation),
                     Verdict::Skipped => Settlement::Skipped,
@@ -144,18 +148,16 @@ impl Ledger for Remembered {
             let what = What::Committed {
                 settled: settled.collect(),
                 opened: opened.collect(),
-                closed: step.close.clone(),
+                closed: step
+                    .whole
+                    .iter()
+                    .map(|whole| whole.intent)
+                    .chain(step.close.clone())
+                    .collect(),
             };
-            match self.world.plan.sabotage {
-                Sabotage::ForgetDoubts => step
-                    .settled
-                    .retain(|settled| !matches!(settled.verdict, Verdict::Unknown { .. })),
-                Sabotage::SkipIntents => {
-                    for intent in &mut step.open {
-                        intent.items.clear();
-                    }
-                }
-                _ => {}
+            if self.world.plan.sabotage == Sabotage::ForgetDoubts {
+                step.settled
+                    .retain(|settled| !matches!(settled.verdict, Verdict::Unknown { .. }));
             }
             self.world.remembered.commit(lease, step).await?;
             self.world.trace.add(self.local.number, what);

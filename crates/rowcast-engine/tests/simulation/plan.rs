@@ -31,8 +31,8 @@ pub(crate) enum Sabotage {
     TakeOverAtOnce,
     /// A record without a result is called delivered.
     TrustSilence,
-    /// Intents are not written down before their requests.
-    SkipIntents,
+    /// What an earlier run had announced and not settled is forgotten.
+    ForgetIntents,
 }
 
 #[derive(Debug, Clone, Copy)]
