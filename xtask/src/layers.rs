@@ -139,6 +139,14 @@ const LAYERS: &[Layer] = &[
         usual: true,
     },
     Layer {
+        name: "parity",
+        proves: "Segment's mappings and triggers give the same here and in Segment's packages (needs npm)",
+        members: Members::Files(&[("rowcast-core", "segment_parity")]),
+        needs: Needs::Nothing,
+        told: &[],
+        usual: false,
+    },
+    Layer {
         name: "scale-short",
         proves: "10 million rows in bounded memory, with 30 s of sending (builds for release)",
         members: Members::Files(&[("rowcast", "scale")]),

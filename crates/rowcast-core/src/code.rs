@@ -115,6 +115,8 @@ codes! {
     NullKey = "E0505", Failed, "a row's primary key is null";
     IdentityClaimedTwice = "E0506", Failed, "two rows claim the same identity";
     MatchMissing = "E0507", Failed, "a row has no value to be matched by";
+    SegmentMappingInvalid = "E0508", Invalid, "a Segment mapping is not valid";
+    TriggerInvalid = "E0509", Invalid, "a trigger can't be read";
 
     // E06 destination
     DestinationUnreachable = "E0601", Connect, "the destination can't be reached";

@@ -279,23 +279,37 @@ fn push_base64(out: &mut String, bytes: &[u8]) {
 /// Says where the text is not JSON.
 pub fn from_json(text: &str) -> Result<Value, serde_json::Error> {
     let raw: &serde_json::value::RawValue = serde_json::from_str(text)?;
-    from_raw(raw)
+    from_raw(raw, DEPTH_MAX)
 }
 
-fn from_raw(raw: &serde_json::value::RawValue) -> Result<Value, serde_json::Error> {
+/// Lists and objects inside each other, at most: as many as `serde_json` reads. A text of brackets
+/// alone must not end the process.
+const DEPTH_MAX: usize = 128;
+
+fn from_raw(raw: &serde_json::value::RawValue, depth: usize) -> Result<Value, serde_json::Error> {
     let text = raw.get().trim();
+    let Some(below) = depth.checked_sub(1) else {
+        return Err(serde::de::Error::custom(format!(
+            "more than {DEPTH_MAX} lists and objects inside each other"
+        )));
+    };
     Ok(match text.as_bytes().first() {
         Some(b'{') => {
             let members: MapOfRaw<'_> = serde_json::from_str(text)?;
             let mut object = Object::with_capacity(members.0.len());
             for (name, raw) in members.0 {
-                object.push((name.into(), from_raw(raw)?));
+                object.push((name.into(), from_raw(raw, below)?));
             }
             Value::Object(object)
         }
         Some(b'[') => {
             let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(text)?;
-            Value::List(items.into_iter().map(from_raw).collect::<Result<_, _>>()?)
+            Value::List(
+                items
+                    .into_iter()
+                    .map(|item| from_raw(item, below))
+                    .collect::<Result<_, _>>()?,
+            )
         }
         Some(b'"') => Value::Text(serde_json::from_str::<String>(text)?.into()),
         Some(b't') => Value::Bool(true),
@@ -376,6 +390,14 @@ mod tests {
             "\"YW55IGNhcm5hbCBwbGVhcw==\""
         );
         assert_eq!(to_json(&Value::Bytes(Box::from(*b""))), "\"\"");
+    }
+
+    #[test]
+    fn brackets_without_end_are_refused_instead_of_filling_the_stack() {
+        let deep = |n: usize| "[".repeat(n) + &"]".repeat(n);
+        assert!(from_json(&deep(127)).is_ok());
+        let error = from_json(&deep(100_000)).unwrap_err().to_string();
+        assert!(error.contains("128"), "{error}");
     }
 
     #[test]

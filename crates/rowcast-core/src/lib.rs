@@ -19,6 +19,7 @@ pub mod record;
 pub mod report;
 pub mod row;
 pub mod secret;
+pub mod segment;
 pub mod settings;
 pub mod settle;
 pub mod sync;

@@ -185,13 +185,96 @@ fn rows_are_mapped_line_by_line_and_a_bad_row_is_an_error_on_its_line() {
     );
     assert_eq!(lines[2], r#"{"email":null,"plan":"pro"}"#);
     assert_eq!(ran.code, 0);
-    let refused = terminal.run(".", "map --dialect segment");
-    assert_eq!(refused.code, 2);
-    assert!(
-        refused.stderr.contains("error[E0801]"),
-        "{}",
-        refused.stderr
+}
+
+/// Runs `map` with these arguments on these lines.
+fn mapped(terminal: &Terminal, arguments: &[&str], rows: &str) -> terminal::Ran {
+    let mut child = terminal
+        .command(".", &[&["map"], arguments].concat())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A refused mapping ends before it reads.
+    let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), rows.as_bytes());
+    terminal.ran(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_segment_mapping_and_a_trigger_turn_events_into_payloads() {
+    let terminal = Terminal::new();
+    write(&terminal.dir, "mapping.json",
+        r#"{"email": {"@case": {"operator": "lower", "value": {"@path": "$.properties.email"}}},
+            "hello": {"@liquid": "Hello {{ properties.name | default: 'you' }}"},
+            "tags": {"@json": {"mode": "decode", "value": {"@path": "$.properties.tags"}}}}"#,
     );
+    let rows = concat!(
+        r#"{"type":"track","event":"new","properties":{"email":"ADA@EXAMPLE.COM","name":"Ada","tags":"[1]"}}"#,
+        "\n",
+        r#"{"type":"track","event":"deleted","properties":{"email":"OLD@EXAMPLE.COM"}}"#,
+        "\n[]\n",
+        r#"{"type":"track","event":"new","properties":{"id":9007199254740993}}"#,
+        "\n"
+    );
+    let trigger = "type = \"track\" and event = \"new\"";
+    let segment = [
+        "--dialect",
+        "segment",
+        "--mapping",
+        "mapping.json",
+        "--trigger",
+        trigger,
+    ];
+    let ran = mapped(&terminal, &segment, rows);
+    assert_eq!(
+        ran.stdout,
+        concat!(
+            r#"{"email":"ada@example.com","hello":"Hello Ada","tags":[1]}"#,
+            "\n",
+            r#"{"error":"the line holds a list instead of an object"}"#,
+            "\n",
+            r#"{"hello":"Hello you"}"#,
+            "\n"
+        )
+    );
+    assert_eq!(ran.code, 0);
+    let filtered = mapped(&terminal, &["--trigger", trigger], rows);
+    assert_eq!(filtered.stdout.lines().count(), 3);
+    assert!(filtered.stdout.ends_with("{\"id\":9007199254740993}}\n"));
+}
+
+#[test]
+fn a_segment_mapping_or_trigger_that_is_wrong_ends_with_2_before_any_row() {
+    let terminal = Terminal::new();
+    write(&terminal.dir, "wrong.json",
+        r#"{"a": {"@pth": "x"}, "b": {"@replace": {"pattern": "far too long a text", "value": {"@path": "x"}}}}"#,
+    );
+    write(&terminal.dir, "right.json", r#"{"a": {"@path": "x"}}"#);
+    for arguments in [
+        vec!["--dialect", "segment", "--mapping", "wrong.json"],
+        vec!["--dialect", "segment", "--mapping", "wrong.json", "--check"],
+    ] {
+        let ran = mapped(&terminal, &arguments, "{\"x\":1}\n");
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+        assert!(ran.stderr.contains("error[E0508]"), "{}", ran.stderr);
+        assert!(
+            ran.stderr
+                .contains("/a/@pth has an invalid directive: @pth"),
+            "{}",
+            ran.stderr
+        );
+        assert!(
+            ran.stderr.contains("/b/@replace/pattern must be"),
+            "{}",
+            ran.stderr
+        );
+    }
+    let ran = mapped(&terminal, &["--trigger", "typo"], "{\"x\":1}\n");
+    assert_eq!((ran.code, ran.stdout.as_str()), (2, ""));
+    assert!(ran.stderr.contains("error[E0509]"), "{}", ran.stderr);
+    let right = ["--dialect", "segment", "--mapping", "right.json", "--check"];
+    assert_eq!(mapped(&terminal, &right, "").code, 0);
 }
 
 #[test]

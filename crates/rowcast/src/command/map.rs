@@ -3,22 +3,24 @@
 use std::io::BufRead as _;
 use std::path::PathBuf;
 
+use rowcast_app::Answer;
 use rowcast_app::map::Map;
-use rowcast_app::{Answer, Failure};
 use rowcast_core::{Code, Reason};
 
 use super::Context;
 use crate::exit::Exit;
 
 /// Maps rows, one JSON object a line on stdin, to records, one a line on stdout. A row that can't be
-/// mapped gives {"error": "…"} on its line. An invalid mapping ends with exit code 2 before any row.
+/// mapped gives {"error": "…"} on its line; a row that the trigger does not pass gives none. Without a
+/// mapping, rows are printed as they are. An invalid mapping or trigger ends with exit code 2 before
+/// any row.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  rowcast map --sync customers_to_crm < rows.jsonl\n  echo '{\"email\":\"ADA@EXAMPLE.COM\"}' | rowcast map --mapping mapping.json"
+    after_help = "Example:\n  rowcast map --sync customers_to_crm < rows.jsonl\n  echo '{\"email\":\"ADA@EXAMPLE.COM\"}' | rowcast map --mapping mapping.json\n  rowcast map --dialect segment --mapping mapping.json --trigger 'event = \"new\"' < events.jsonl"
 )]
 pub(crate) struct Args {
     /// Uses the fields of this sync
-    #[arg(long, value_name = "NAME", conflicts_with = "mapping")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["mapping", "dialect"])]
     sync: Option<String>,
     /// Uses the fields in this JSON file
     #[arg(long, value_name = "FILE")]
@@ -29,6 +31,9 @@ pub(crate) struct Args {
     /// The mapping's language
     #[arg(long, value_enum, default_value = "rowcast")]
     dialect: Dialect,
+    /// Reads the mapping and the trigger, reports everything that is wrong, and no rows
+    #[arg(long)]
+    check: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,26 +43,29 @@ enum Dialect {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Answer<Exit> {
-    if args.dialect == Dialect::Segment || args.trigger.is_some() {
-        return Err(Failure::from(
-            Reason::new(
-                Code::Usage,
-                "can't map rows with Segment's mapping language",
-            )
-            .detail("this version reads Rowcast's own `fields:` only")
-            .hint("leave out --dialect segment and --trigger"),
-        ));
-    }
-    let map = match (&args.sync, &args.mapping) {
-        (Some(sync), _) => Map::of_sync(&context.project_without_secrets()?, sync)?,
-        (None, Some(path)) => Map::of_file(path)?,
-        (None, None) => Map::identity(),
+    let mut map = match (&args.sync, &args.mapping, args.dialect) {
+        (Some(sync), ..) => Map::of_sync(&context.project_without_secrets()?, sync)?,
+        (None, Some(path), Dialect::Rowcast) => Map::of_file(path)?,
+        (None, Some(path), Dialect::Segment) => Map::of_segment_file(path)?,
+        (None, None, _) => Map::identity(),
     };
+    if let Some(trigger) = &args.trigger {
+        map = map.with_trigger(trigger)?;
+    }
+    if args.check {
+        context.output.note("valid");
+        return Ok(Exit::Succeeded);
+    }
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|error| {
             Reason::new(Code::Usage, "can't read rows from stdin").detail(error.to_string())
         })?;
-        if !line.trim().is_empty() && !context.output.json(&map.line(&line)) {
+        if line.trim().is_empty() {
+            continue;
+        }
+        if let Some(mapped) = map.line(&line)
+            && !context.output.json(&mapped)
+        {
             break;
         }
     }
