@@ -1,12 +1,12 @@
 //! Segment's mapping language and triggers against the published cases.
 //!
-//! The cases lie beside the repository, in `../shared/conformance` or in the folder that
+//! The cases lie beside the repository, in the folder `shared/conformance`, or in the one that
 //! `ROWCAST_CONFORMANCE` names, and are never copied in. A clone without them leaves these tests
 //! out and says so; where `CI` is set they must be there, all of them.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rowcast_core::Value;
 use rowcast_core::json::from_json;
@@ -18,15 +18,8 @@ use rowcast_core::segment::{Mapping, Trigger};
     reason = "which cases to run is the caller's to say"
 )]
 fn cases(file: &str, count: usize) -> Option<Vec<Value>> {
-    let folder = std::env::var_os("ROWCAST_CONFORMANCE").map_or_else(
-        || {
-            PathBuf::from(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/../../../shared/conformance"
-            ))
-        },
-        PathBuf::from,
-    );
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance");
+    let folder = std::env::var_os("ROWCAST_CONFORMANCE").map_or(beside, PathBuf::from);
     let path = folder.join(file);
     let Ok(text) = std::fs::read_to_string(&path) else {
         assert!(
