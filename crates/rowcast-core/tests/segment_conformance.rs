@@ -18,7 +18,11 @@ use rowcast_core::segment::{Mapping, Trigger};
     reason = "which cases to run is the caller's to say"
 )]
 fn cases(file: &str, count: usize) -> Option<Vec<Value>> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance");
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap();
+    let beside = repository.with_file_name("shared").join("conformance");
     let folder = std::env::var_os("ROWCAST_CONFORMANCE").map_or(beside, PathBuf::from);
     let path = folder.join(file);
     let Ok(text) = std::fs::read_to_string(&path) else {

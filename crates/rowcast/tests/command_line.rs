@@ -204,7 +204,9 @@ fn mapped(terminal: &Terminal, arguments: &[&str], rows: &str) -> terminal::Ran 
 #[test]
 fn a_segment_mapping_and_a_trigger_turn_events_into_payloads() {
     let terminal = Terminal::new();
-    write(&terminal.dir, "mapping.json",
+    write(
+        &terminal.dir,
+        "mapping.json",
         r#"{"email": {"@case": {"operator": "lower", "value": {"@path": "$.properties.email"}}},
             "hello": {"@liquid": "Hello {{ properties.name | default: 'you' }}"},
             "tags": {"@json": {"mode": "decode", "value": {"@path": "$.properties.tags"}}}}"#,
@@ -247,7 +249,9 @@ fn a_segment_mapping_and_a_trigger_turn_events_into_payloads() {
 #[test]
 fn a_segment_mapping_or_trigger_that_is_wrong_ends_with_2_before_any_row() {
     let terminal = Terminal::new();
-    write(&terminal.dir, "wrong.json",
+    write(
+        &terminal.dir,
+        "wrong.json",
         r#"{"a": {"@pth": "x"}, "b": {"@replace": {"pattern": "far too long a text", "value": {"@path": "x"}}}}"#,
     );
     write(&terminal.dir, "right.json", r#"{"a": {"@path": "x"}}"#);
