@@ -12,7 +12,7 @@ use crate::terminal::{heading, say};
 use crate::tidy::rules;
 use crate::tree::{Tree, root};
 use crate::workspace::{self, Target};
-use crate::{Outcome, generate, pending, postgres, tidy};
+use crate::{Outcome, generate, packaged, pending, postgres, tidy};
 
 /// A part of the suite that proves one kind of thing.
 #[derive(Debug)]
@@ -229,11 +229,12 @@ pub(crate) fn help() -> String {
     LAYERS.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Runs the layers named, or all that usually run.
+/// Runs the layers named, or all that usually run; on the server of a major version, or on the one
+/// that is installed.
 ///
 /// # Errors
 /// Something needed is missing, a name is unknown, or tests failed.
-pub(crate) fn run(names: &[&str]) -> Outcome {
+pub(crate) fn run(names: &[&str], major: Option<&str>) -> Outcome {
     let started = Instant::now();
     let targets = workspace::test_targets(&workspace::metadata()?);
     let problems = problems(&targets);
@@ -246,9 +247,13 @@ pub(crate) fn run(names: &[&str]) -> Outcome {
     tidy::run()?;
     heading(
         "what the tests need",
-        "a PostgreSQL server to start and stop",
+        "a PostgreSQL server to start and stop, an SSH server, a pooler",
     );
-    let servers = postgres::ensure()?;
+    let servers = match major {
+        Some(major) => packaged::ensure(major)?,
+        None => postgres::ensure()?,
+    };
+    postgres::ensure_neighbours();
     heading(
         "build",
         "all tests and programs, once, with one feature set",

@@ -6,6 +6,7 @@
 mod bench;
 mod generate;
 mod layers;
+mod packaged;
 mod pending;
 mod postgres;
 mod process;
@@ -26,7 +27,8 @@ The project's own tools.
 Usage: cargo xtask <COMMAND>
 
 Commands:
-  test [LAYER…]       Install what the tests need, build them once, run all layers or those named
+  test [LAYER…]       Install what the tests need, build them once, run all layers or those named;
+                      with --postgres 18 on that version, fetched as a package
   ci                  What must hold before a change lands: fmt --check, lint, tidy, test
   fmt [--check]       Format the Rust code
   lint                Clippy and rustdoc, with warnings as errors; cargo-deny where it is installed
@@ -58,7 +60,8 @@ fn main() -> ExitCode {
         ["fmt", "--check"] => cargo(&["fmt", "--all", "--check"]),
         ["lint"] => lint(),
         ["tidy"] => tidy::run(),
-        ["test", names @ ..] => layers::run(names),
+        ["test", "--postgres", major, names @ ..] => layers::run(names, Some(major)),
+        ["test", names @ ..] => layers::run(names, None),
         ["generate"] => generate::run(generate::Do::Write),
         ["generate", "--check"] => generate::run(generate::Do::Compare),
         ["bench", words @ ..] => bench::run(words),
@@ -85,7 +88,7 @@ fn ci() -> Outcome {
     heading("fmt", "the code is formatted");
     cargo(&["fmt", "--all", "--check"])?;
     lint()?;
-    layers::run(&[])
+    layers::run(&[], None)
 }
 
 fn lint() -> Outcome {

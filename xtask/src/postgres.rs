@@ -1,5 +1,5 @@
-//! PostgreSQL's server programs, which the tests start as throwaway clusters: found, or installed
-//! through the system's package manager after saying so.
+//! PostgreSQL's server programs, which the tests start as throwaway clusters, and what people put
+//! in front of them: found, or installed through the system's package manager after saying so.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,28 +59,51 @@ pub(crate) fn ensure() -> Result<PathBuf, String> {
         say(&format!("PostgreSQL server programs: {}", folder.display()));
         return Ok(folder);
     }
+    say("The tests run against real PostgreSQL, whose server programs are not on this machine.");
+    install("postgresql").map_err(|error| missing(&error))?;
+    find().ok_or_else(|| missing("the package `postgresql` did not bring them"))
+}
+
+/// Makes sure that an SSH server and a pooler are there. Without them the tests that need them
+/// fail and say so; that is not decided here.
+pub(crate) fn ensure_neighbours() {
+    for (program, package) in [("sshd", "openssh-server"), ("pgbouncer", "pgbouncer")] {
+        let places = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
+        if places
+            .iter()
+            .any(|place| Path::new(place).join(program).is_file())
+        {
+            continue;
+        }
+        say(&format!(
+            "Some tests need {program}, which is not on this machine."
+        ));
+        if let Err(error) = install(package) {
+            say(&format!("{package} was not installed: {error}"));
+        }
+    }
+}
+
+/// Installs a package of Debian or Ubuntu.
+fn install(package: &str) -> Result<(), String> {
     if !process::exists("apt-get") {
-        return Err(missing("they can't be installed from here"));
+        return Err("they can't be installed from here".to_owned());
     }
     let root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
     if !root && !process::exists("sudo") {
-        return Err(missing("installing them needs root or sudo"));
+        return Err("installing them needs root or sudo".to_owned());
     }
-    say("The tests run against real PostgreSQL, whose server programs are not on this machine.");
     let fresh = lists_are_empty();
     if fresh {
         apt(root, &["update"])?;
     }
-    let install = ["install", "-y", "--no-install-recommends", "postgresql"];
-    if let Err(error) = apt(root, &install) {
-        if fresh {
-            return Err(missing(&error));
-        }
+    let install = ["install", "-y", "--no-install-recommends", package];
+    match apt(root, &install) {
+        Err(error) if fresh => Err(error),
         // The package lists name versions that the mirror no longer has.
-        apt(root, &["update"])?;
-        apt(root, &install).map_err(|error| missing(&error))?;
+        Err(_) => apt(root, &["update"]).and_then(|()| apt(root, &install)),
+        Ok(()) => Ok(()),
     }
-    find().ok_or_else(|| missing("the package `postgresql` did not bring them"))
 }
 
 fn missing(why: &str) -> String {
