@@ -11,10 +11,10 @@ use rowcast_core::guard::Guard;
 use rowcast_core::mapping::{CompileInput, FieldMapping};
 use rowcast_core::sync::Backoff;
 use rowcast_core::{
-    Code, Column, Descriptor, Destination, Mapper, Name, Reason, Schema, Secret, SyncPlan, Value,
+    Code, Column, Descriptor, Destination, Mapper, Name, Reason, Schema, SyncPlan, Value,
 };
 use rowcast_postgres::connect::{
-    ConnectConfig, Connection, Connector, Password, RootCert, SslMode, for_role,
+    ConnectConfig, Connection, Connector, Password, RootCert, SshConfig, SslMode, for_role,
 };
 use rowcast_postgres::ledger::{
     CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, PgLedger, Retention, SpoolConfig,
@@ -153,15 +153,18 @@ pub(crate) fn connect_config(source: &Source) -> Answer<ConnectConfig> {
     if let Some(port) = source.port {
         config.port = port;
     }
-    if let Some(password) = &source.password {
-        config.password = Some(match password {
-            Credential::Command(words) => {
-                Password::Command(words.iter().map(|word| word.reveal().to_owned()).collect())
-            }
-            Credential::File(path) => Password::File(path.clone()),
-            other @ Credential::Value(_) => {
-                Password::Secret(other.read()?.unwrap_or_else(|| Secret::new(String::new())))
-            }
+    config.password = match &source.password {
+        Some(credential) => Some(password(credential)?),
+        None => config.password,
+    };
+    if let Some(ssh) = &source.ssh {
+        config.ssh = Some(SshConfig {
+            host: ssh.host.reveal().to_owned(),
+            port: ssh.port,
+            user: ssh.user.reveal().to_owned(),
+            key: password(&ssh.key)?,
+            passphrase: ssh.passphrase.as_ref().map(password).transpose()?,
+            host_key: ssh.host_key.as_ref().map(|key| key.reveal().to_owned()),
         });
     }
     if let Some(mode) = source.sslmode {
@@ -182,6 +185,17 @@ pub(crate) fn connect_config(source: &Source) -> Answer<ConnectConfig> {
     config.search_path.clone_from(&source.search_path);
     config.statement_timeout = Some(source.statement_timeout);
     Ok(config)
+}
+
+/// A credential that files and commands give anew at each connection.
+fn password(credential: &Credential) -> Answer<Password> {
+    Ok(match credential {
+        Credential::Command(words) => {
+            Password::Command(words.iter().map(|word| word.reveal().to_owned()).collect())
+        }
+        Credential::File(path) => Password::File(path.clone()),
+        Credential::Value(secret) => Password::Secret(secret.clone()),
+    })
 }
 
 /// Opens connections to a source.

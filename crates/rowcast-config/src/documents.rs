@@ -150,6 +150,7 @@ fn source() -> Document {
         Key::optional("sslrootcert", Shape::Text, "File with the certificates to trust, or `system`"),
         Key::optional("sslcert", Shape::Text, "File with the client's certificate"),
         Key::optional("sslkey", Shape::Text, "File with the client's key"),
+        Key::optional("ssh", Shape::Group(ssh()), "Reaches the database through an SSH server; host and port are then as that server sees them").example("{ host: bastion.example.com, user: tunnel, key: \"${file:/run/secrets/tunnel}\", host_key: \"ssh-ed25519 AAAA…\" }"),
         Key::optional("search_path", list(Shape::Plain), "Schemas in which tables are looked up, pinned for each transaction").default("[public]"),
         Key::optional("state_schema", Shape::Plain, "Schema that holds Rowcast's state").default("_rowcast"),
         Key::optional("state", Shape::Group(vec![
@@ -170,6 +171,33 @@ fn source() -> Document {
         keys,
         example: "source: shop\nhost: db.internal\nport: 5432\ndatabase: shop\nuser: rowcast\npassword: ${env:SHOP_PASSWORD}\nsslmode: verify-full\nsearch_path: [public]\nstate_schema: _rowcast\nrow_security: error\nlimits: { connections: 4, statement_timeout: 10m }\n",
     }
+}
+
+fn ssh() -> Vec<Key> {
+    vec![
+        Key::required("host", Shape::Text, "Name or address of the SSH server")
+            .example("bastion.example.com"),
+        Key::optional("port", up_to(65_535), "Its port").default("22"),
+        Key::required("user", Shape::Text, "User to log in as there").example("tunnel"),
+        Key::required(
+            "key",
+            Shape::Secret,
+            "The private key itself (ed25519, ECDSA or RSA); a file is read at each connection",
+        )
+        .example("${file:/run/secrets/tunnel}"),
+        Key::optional(
+            "passphrase",
+            Shape::Secret,
+            "What the key is encrypted with",
+        )
+        .example("${env:TUNNEL_PASSPHRASE}"),
+        Key::optional(
+            "host_key",
+            Shape::Text,
+            "The server's own key or its SHA256 fingerprint; nothing else is accepted, and without it the error shows what was offered",
+        )
+        .example("\"SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8\""),
+    ]
 }
 
 fn model() -> Document {

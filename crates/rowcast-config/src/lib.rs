@@ -35,8 +35,8 @@ pub use placeholder::Secrets;
 pub use problem::{Location, Problem};
 pub use project::{
     About, Alerts, Channel, Credential, Cursor, Destination, Model, Positions, Project, Query,
-    Rate, Refresh, Retention, RowLog, RowSecurity, RunLimits, Source, Spool, SslMode, Sync, Test,
-    Text,
+    Rate, Refresh, Retention, RowLog, RowSecurity, RunLimits, Source, Spool, Ssh, SslMode, Sync,
+    Test, Text,
 };
 pub use schedule::{AfterWhen, EVERY_MIN, Overlap, Schedule, Trigger};
 pub use shape::{Key, Kind, Shape};

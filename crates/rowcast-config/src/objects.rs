@@ -8,8 +8,8 @@ use rowcast_core::Code;
 
 use crate::problem::reason;
 use crate::project::{
-    Channel, Credential, Destination, Rate, Retention, RowSecurity, Source, Spool, SslMode, Test,
-    Text,
+    Channel, Credential, Destination, Rate, Retention, RowSecurity, Source, Spool, Ssh, SslMode,
+    Test, Text,
 };
 use crate::tree::{Entry, Node, Yaml};
 use crate::walk::Walker;
@@ -89,6 +89,7 @@ pub(crate) fn source(name: &str, node: &Node, dir: &Path, walker: &mut Walker<'_
         sslrootcert: node.maybe_secret("sslrootcert"),
         sslcert: node.maybe_secret("sslcert"),
         sslkey: node.maybe_secret("sslkey"),
+        ssh: node.get("ssh").and_then(|node| ssh(node, dir)),
         search_path: node
             .strings("search_path")
             .unwrap_or_else(|| vec!["public".into()]),
@@ -109,12 +110,29 @@ pub(crate) fn source(name: &str, node: &Node, dir: &Path, walker: &mut Walker<'_
     }
 }
 
+/// What is missing was noted by the walker.
+fn ssh(node: &Node, dir: &Path) -> Option<Ssh> {
+    let secret = |key| scalar_credential(node.get(key)?, dir);
+    Some(Ssh {
+        host: node.maybe_secret("host")?,
+        port: node.number("port").unwrap_or(22),
+        user: node.maybe_secret("user")?,
+        key: secret("key")?,
+        passphrase: secret("passphrase"),
+        host_key: node.maybe_secret("host_key"),
+    })
+}
+
+fn scalar_credential(node: &Node, dir: &Path) -> Option<Credential> {
+    node.scalar().map(|scalar| match &scalar.from_file {
+        Some(path) => Credential::File(dir.join(path)),
+        None => Credential::Value(scalar.text.as_str().into()),
+    })
+}
+
 fn credential(node: &Node, dir: &Path, walker: &mut Walker<'_>) -> Option<Credential> {
-    if let Some(scalar) = node.scalar() {
-        return Some(match &scalar.from_file {
-            Some(path) => Credential::File(dir.join(path)),
-            None => Credential::Value(scalar.text.as_str().into()),
-        });
+    if let Some(credential) = scalar_credential(node, dir) {
+        return Some(credential);
     }
     let command = node.get("command")?;
     let words: Vec<_> = command

@@ -157,6 +157,18 @@ impl Credential {
     }
 }
 
+/// An SSH server through which a database is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ssh {
+    pub host: Text,
+    /// Default 22.
+    pub port: u16,
+    pub user: Text,
+    pub key: Credential,
+    pub passphrase: Option<Credential>,
+    pub host_key: Option<Text>,
+}
+
 /// Where alerts go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Channel {
@@ -260,6 +272,7 @@ pub struct Source {
     pub sslrootcert: Option<Text>,
     pub sslcert: Option<Text>,
     pub sslkey: Option<Text>,
+    pub ssh: Option<Ssh>,
     /// Default `public`.
     pub search_path: Vec<String>,
     /// Default `_rowcast`.

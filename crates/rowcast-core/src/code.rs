@@ -83,6 +83,10 @@ codes! {
     ExcessPrivilege = "E0213", Failed, "the role has more privileges than it should";
     ConnectionLost = "E0214", Connect, "the connection to the server was lost";
     Deadline = "E0215", Failed, "a query took longer than allowed";
+    SshUnreachable = "E0216", Connect, "the SSH server can't be reached";
+    SshHostKey = "E0217", Connect, "the SSH server's host key is not the pinned one";
+    SshAuth = "E0218", Connect, "the SSH server refused the login";
+    SshForwarding = "E0219", Connect, "the SSH server refused to forward the connection";
 
     // E03 state and diff
     StateSchemaMissing = "E0301", Failed, "the state schema does not exist or may not be used";

@@ -159,7 +159,9 @@ fn connected(connection: &Connection) -> Check {
 
 fn is_loopback(connection: &Connection) -> bool {
     let host = &connection.config().host;
-    host == "localhost"
+    // Behind a tunnel, it is the SSH host's own loopback: no wire in the open either.
+    host.starts_with('/')
+        || host == "localhost"
         || host
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())

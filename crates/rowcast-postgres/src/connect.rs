@@ -9,6 +9,8 @@ mod deadline;
 mod password;
 mod reason;
 mod socket;
+#[cfg(feature = "ssh")]
+mod ssh;
 mod tls;
 mod url;
 mod verify;
@@ -27,7 +29,8 @@ use tokio_postgres::{CancelToken, Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use config::{
-    CONNECT_TIMEOUT, ChannelBinding, ConnectConfig, Password, RootCert, SslMode, UnknownSslMode,
+    CONNECT_TIMEOUT, ChannelBinding, ConnectConfig, Password, RootCert, SshConfig, SslMode,
+    UnknownSslMode,
 };
 pub use reason::{db_error, for_role, is_connection_lost};
 pub use tls::{EXPIRY_WARNING_S, Negotiated, Transport, Verified};
@@ -283,7 +286,7 @@ impl Connector {
                 .map_err(|error| reason::login(config, &error, None))?;
             let transport = match address {
                 Address::Unix(_) => Transport::UnixSocket,
-                Address::Tcp(_) => Transport::Plain,
+                _ => Transport::Plain,
             };
             let negotiated = Negotiated::plain(config.sslmode, transport);
             (client, Box::pin(connection), negotiated)

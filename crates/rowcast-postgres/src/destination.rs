@@ -18,6 +18,7 @@ mod refusal;
 mod render;
 mod rows;
 mod settings;
+mod ssh;
 mod target;
 #[cfg(test)]
 mod tests;

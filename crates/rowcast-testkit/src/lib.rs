@@ -5,5 +5,7 @@ pub mod arbitrary;
 pub mod conformance;
 pub mod faulty;
 pub mod memory;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
+pub mod sshd;

@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+mod standby;
+
 /// A running cluster that trusts its superuser `postgres` on a unix socket and on loopback.
 #[derive(Debug)]
 pub struct Cluster {
@@ -109,7 +111,7 @@ pub fn bin_dir() -> PathBuf {
 }
 
 /// The user and group ids the server runs as: initdb refuses root.
-fn server_user() -> Option<(u32, u32)> {
+pub(crate) fn server_user() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
@@ -124,7 +126,7 @@ fn server_user() -> Option<(u32, u32)> {
     entry("postgres").or_else(|| entry("nobody"))
 }
 
-fn as_server(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub(crate) fn as_server(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     if let Some((uid, gid)) = server_user() {
         command.uid(uid).gid(gid);
@@ -133,7 +135,7 @@ fn as_server(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-fn give_to_server(path: &Path) {
+pub(crate) fn give_to_server(path: &Path) {
     if let Some((uid, gid)) = server_user() {
         chown(path, Some(uid), Some(gid)).expect("chown to the server's user");
     }
@@ -198,6 +200,12 @@ impl Cluster {
             conf.push('\n');
         }
         std::fs::write(data.join("postgresql.auto.conf"), conf).expect("write configuration");
+        Self::launch(dir, data, port)
+    }
+
+    /// Starts the server of a data directory that lies in `dir`.
+    fn launch(dir: tempfile::TempDir, data: PathBuf, port: u16) -> Self {
+        let bin = bin_dir();
         // The shell stops the server when its standard input closes: that is, when we end.
         // It may be another process by then: a test may have restarted it.
         let script = r#""$1" -D "$2" >"$3/log" 2>&1 & p=$!; cat >/dev/null
@@ -216,7 +224,7 @@ impl Cluster {
             .expect("start the server");
         let cluster = Self {
             data,
-            socket,
+            socket: dir.path().to_path_buf(),
             port,
             watcher,
             _dir: dir,

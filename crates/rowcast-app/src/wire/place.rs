@@ -36,6 +36,9 @@ pub(super) fn identity(
         };
         identity.insert(format!("destination {name}"), text);
     }
+    if let Some(text) = ssh_place(&destination.settings) {
+        identity.insert("destination ssh".to_owned(), text);
+    }
     let match_on: Vec<String> = sync
         .match_on
         .iter()
@@ -45,6 +48,23 @@ pub(super) fn identity(
         identity.insert("match_on".to_owned(), match_on.join(", "));
     }
     Ok(identity)
+}
+
+/// The SSH server of a destination whose own host means nothing without it: the server's loopback
+/// or a socket there. Any other host is the same place however it is reached.
+fn ssh_place(settings: &SettingValue) -> Option<String> {
+    let host = settings.get("host").and_then(SettingValue::as_text)?;
+    let local = host == "localhost"
+        || host.starts_with('/')
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    let ssh = settings.get("ssh").filter(|_| local)?;
+    let text = |name| match ssh.get(name) {
+        Some(SettingValue::Text(text) | SettingValue::Number(text)) => text.clone(),
+        _ => String::new(),
+    };
+    Some(format!("{}:{}", text("host"), text("port")))
 }
 
 /// A URL without user and password: those may change, and must not be stored.

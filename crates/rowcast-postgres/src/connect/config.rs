@@ -116,6 +116,33 @@ pub enum Password {
     Command(Vec<String>),
 }
 
+/// A server that forwards connections to the database, as `ssh -L` does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshConfig {
+    /// A name or an address.
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    /// The private key's text, in OpenSSH's own or a PEM form; read at each connection.
+    pub key: Password,
+    /// What the key is encrypted with.
+    pub passphrase: Option<Password>,
+    /// The one host key to accept: `ssh-ed25519 AAAA…`, or `SHA256:…` of it. Without it nothing is
+    /// accepted, and the error says what was offered.
+    pub host_key: Option<String>,
+}
+
+impl SshConfig {
+    /// Which server, for messages: `bastion:22`.
+    pub fn place(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
 /// How to reach one database as one role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectConfig {
@@ -142,6 +169,8 @@ pub struct ConnectConfig {
     pub application_name: String,
     /// Startup options (`options=` of a URL). Transaction-mode poolers refuse most of them.
     pub options: Option<String>,
+    /// Reaches `host` from there instead of from here, and looks its name up there.
+    pub ssh: Option<SshConfig>,
 }
 
 impl ConnectConfig {
@@ -167,6 +196,7 @@ impl ConnectConfig {
             connect_timeout: CONNECT_TIMEOUT,
             application_name: "rowcast".to_owned(),
             options: None,
+            ssh: None,
         }
     }
 
@@ -177,6 +207,13 @@ impl ConnectConfig {
 
     /// Which database on which server, for messages: `"shop" at db.internal:5432`.
     pub fn place(&self) -> String {
+        match &self.ssh {
+            Some(ssh) => format!("{} through SSH host {}", self.server(), ssh.place()),
+            None => self.server(),
+        }
+    }
+
+    fn server(&self) -> String {
         if self.is_unix_socket() {
             format!(
                 "\"{}\" at {}/.s.PGSQL.{}",

@@ -1,4 +1,4 @@
-//! The password of one connection: a secret at hand, or the output of a command.
+//! The password of one connection: a secret at hand, a file, or the output of a command.
 //!
 //! Must never show what the command printed to its standard output.
 
@@ -17,20 +17,29 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) async fn obtain(config: &ConnectConfig) -> Result<Option<String>, Reason> {
     match &config.password {
         None => Ok(None),
-        Some(Password::Secret(secret)) => Ok(Some(secret.reveal().clone())),
-        Some(Password::File(path)) => read(path).await.map(Some),
-        Some(Password::Command(arguments)) => run(arguments).await.map(Some),
+        Some(password) => reveal(password, "password").await.map(Some),
     }
 }
 
-async fn read(path: &Path) -> Result<String, Reason> {
+/// The present value of a secret; `what` is what it is called in messages.
+pub(super) async fn reveal(password: &Password, what: &str) -> Result<String, Reason> {
+    match password {
+        Password::Secret(secret) => Ok(secret.reveal().clone()),
+        Password::File(path) => read(path, what).await,
+        Password::Command(arguments) => run(arguments, what).await,
+    }
+}
+
+async fn read(path: &Path, what: &str) -> Result<String, Reason> {
     let mut text = tokio::fs::read_to_string(path).await.map_err(|error| {
         Reason::new(
             Code::MissingSecret,
-            format!("the password file {} can't be read", path.display()),
+            format!("the {what} file {} can't be read", path.display()),
         )
         .detail(error.to_string())
-        .hint("write the password into it, readable by the user rowcast runs as alone")
+        .hint(format!(
+            "write the {what} into it, readable by the user rowcast runs as alone"
+        ))
     })?;
     if text.ends_with('\n') {
         text.pop();
@@ -41,21 +50,23 @@ async fn read(path: &Path) -> Result<String, Reason> {
     Ok(text)
 }
 
-async fn run(arguments: &[String]) -> Result<String, Reason> {
+async fn run(arguments: &[String], what: &str) -> Result<String, Reason> {
     let Some((program, arguments)) = arguments.split_first() else {
         return Err(Reason::new(
             Code::LoginFailed,
-            "the password command is empty",
+            format!("the {what} command is empty"),
         ));
     };
     // Arguments are not shown: people put tokens there.
     let failed = |detail: String| {
         Reason::new(
             Code::LoginFailed,
-            format!("the password command \"{program}\" failed"),
+            format!("the {what} command \"{program}\" failed"),
         )
         .detail(detail)
-        .hint("run it by hand as the user rowcast runs as; its standard output must be the password alone")
+        .hint(format!(
+            "run it by hand as the user rowcast runs as; its standard output must be the {what} alone"
+        ))
     };
     let output = Command::new(program)
         .args(arguments)

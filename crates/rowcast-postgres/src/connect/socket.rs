@@ -12,13 +12,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::config::ConnectConfig;
+use super::config::{ConnectConfig, SshConfig};
+#[cfg(feature = "ssh")]
+use super::ssh;
 
 /// An open byte stream of either kind. A type of its own and not a `Box<dyn …>`: with the hidden
 /// lifetime of the latter the compiler can't prove that connecting may move between threads.
 pub(super) enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
+    #[cfg(feature = "ssh")]
+    Tunnel(ssh::Stream),
 }
 
 impl AsyncRead for Stream {
@@ -30,6 +34,8 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "ssh")]
+            Self::Tunnel(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -43,6 +49,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(feature = "ssh")]
+            Self::Tunnel(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -50,6 +58,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "ssh")]
+            Self::Tunnel(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -57,15 +67,19 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "ssh")]
+            Self::Tunnel(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }
 
 /// The one address that answered; cancel requests go to the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Address {
     Unix(PathBuf),
     Tcp(SocketAddr),
+    #[cfg(feature = "ssh")]
+    Tunnel(ssh::Exit),
 }
 
 // A half-dead path is noticed after 60 + 6 × 10 seconds; most firewalls forget idle flows later.
@@ -73,9 +87,9 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 6;
 
-const NETWORK_HINT: &str = "check that a firewall, security group or the provider's allow-list lets this machine's address in, and that host and port are right";
+pub(super) const NETWORK_HINT: &str = "check that a firewall, security group or the provider's allow-list lets this machine's address in, and that host and port are right";
 
-fn unreachable(config: &ConnectConfig, detail: impl Into<String>, hint: &str) -> Reason {
+pub(super) fn unreachable(config: &ConnectConfig, detail: impl Into<String>, hint: &str) -> Reason {
     Reason::new(
         Code::ConnectFailed,
         format!("can't reach the database {}", config.place()),
@@ -99,17 +113,22 @@ pub(super) fn timed_out(config: &ConnectConfig, during: &str) -> Reason {
 pub(super) async fn reopen(address: &Address) -> io::Result<Stream> {
     match address {
         Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
-        Address::Tcp(address) => {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            // Best effort: a kernel without these options still has our deadlines.
-            let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
-            let _ = rustix::net::sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE);
-            let _ = rustix::net::sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL);
-            let _ = rustix::net::sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES);
-            Ok(Stream::Tcp(stream))
-        }
+        Address::Tcp(address) => tcp(*address).await.map(Stream::Tcp),
+        #[cfg(feature = "ssh")]
+        Address::Tunnel(exit) => exit.reopen().await.map(Stream::Tunnel),
     }
+}
+
+/// A TCP connection whose silent death is noticed.
+pub(super) async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    // Best effort: a kernel without these options still has our deadlines.
+    let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
+    let _ = rustix::net::sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE);
+    let _ = rustix::net::sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL);
+    let _ = rustix::net::sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES);
+    Ok(stream)
 }
 
 async fn addresses(config: &ConnectConfig, deadline: Instant) -> Result<Vec<Address>, Reason> {
@@ -136,6 +155,9 @@ pub(super) async fn open(
     config: &ConnectConfig,
     deadline: Instant,
 ) -> Result<(Stream, Address), Reason> {
+    if let Some(through) = &config.ssh {
+        return tunnel(config, through, deadline).await;
+    }
     let addresses = addresses(config, deadline).await?;
     let mut last = None;
     let count = addresses.len();
@@ -156,6 +178,29 @@ pub(super) async fn open(
             "check the spelling of host",
         )
     }))
+}
+
+#[cfg(feature = "ssh")]
+async fn tunnel(
+    config: &ConnectConfig,
+    through: &SshConfig,
+    deadline: Instant,
+) -> Result<(Stream, Address), Reason> {
+    let (stream, exit) = Box::pin(ssh::open(config, through, deadline)).await?;
+    Ok((Stream::Tunnel(stream), Address::Tunnel(exit)))
+}
+
+#[cfg(not(feature = "ssh"))]
+async fn tunnel(
+    config: &ConnectConfig,
+    _: &SshConfig,
+    _: Instant,
+) -> Result<(Stream, Address), Reason> {
+    Err(unreachable(
+        config,
+        "this program was built without SSH tunnels",
+        "use a program built with the feature `ssh`, or forward a port with `ssh -L`",
+    ))
 }
 
 fn refused(config: &ConnectConfig, address: &Address, error: &io::Error) -> Reason {
@@ -181,5 +226,7 @@ fn refused(config: &ConnectConfig, address: &Address, error: &io::Error) -> Reas
         (Address::Tcp(address), _) => {
             unreachable(config, format!("{address}: {error}"), NETWORK_HINT)
         }
+        #[cfg(feature = "ssh")]
+        (Address::Tunnel(_), _) => unreachable(config, error.to_string(), NETWORK_HINT),
     }
 }

@@ -79,10 +79,14 @@ impl Checker<'_> {
                 .hint("connect to the primary"),
             );
         }
+        let through = match &connection.config().ssh {
+            Some(ssh) => format!(", through SSH host {}", ssh.place()),
+            None => String::new(),
+        };
         Check::passed(
             "connect",
             format!(
-                "PostgreSQL {}, {}",
+                "PostgreSQL {}, {}{through}",
                 server.version,
                 connection.tls.summary()
             ),

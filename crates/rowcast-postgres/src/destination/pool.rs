@@ -85,8 +85,8 @@ impl Pool {
 /// The connection's reason in the words of a destination.
 fn as_destination(destination: &str, reason: Reason) -> Reason {
     let code = match reason.code {
-        Code::LoginFailed | Code::PermissionMissing => Code::DestinationAuth,
-        Code::ConnectFailed | Code::ConnectionLost | Code::TlsFailed => {
+        Code::LoginFailed | Code::PermissionMissing | Code::SshAuth => Code::DestinationAuth,
+        Code::ConnectFailed | Code::ConnectionLost | Code::TlsFailed | Code::SshUnreachable => {
             Code::DestinationUnreachable
         }
         other => other,

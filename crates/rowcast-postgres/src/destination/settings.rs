@@ -7,6 +7,7 @@ use rowcast_core::descriptor::{Descriptor, Setting, SettingKind};
 use rowcast_core::{Code, DestinationConfig, Operation, Reason, SettingValue};
 
 use super::name::{NAME_BYTES_MAX, TableName};
+use super::ssh;
 use crate::connect::{ConnectConfig, Password, RootCert, SslMode};
 
 /// Where the tables of deliveries and fences live, unless told otherwise.
@@ -68,6 +69,11 @@ pub fn descriptor() -> Descriptor {
                 "file of the client's private key",
             ),
             S::optional(
+                "ssh",
+                SettingKind::Group(ssh::settings()),
+                "reaches the database through an SSH server; host and port are then as that server sees them",
+            ),
+            S::optional(
                 "schema",
                 SettingKind::Text,
                 "schema of the table when `object` names none",
@@ -104,7 +110,7 @@ pub(super) struct Settings {
     pub(super) progress_schema: String,
 }
 
-fn wrong(setting: &str, what: impl Into<String>) -> (String, Reason) {
+pub(super) fn wrong(setting: &str, what: impl Into<String>) -> (String, Reason) {
     (setting.to_owned(), Reason::new(Code::WrongType, what))
 }
 
@@ -260,6 +266,9 @@ pub(super) fn connection(
         connect.sslkey = Some(config.project_dir.join(Path::new(path)));
         Ok(())
     });
+    if let Some(settings) = given("ssh") {
+        connect.ssh = ssh::read(settings, problems);
+    }
     (problems.len() == before).then_some(connect)
 }
 
