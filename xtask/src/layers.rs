@@ -377,7 +377,7 @@ fn run_layer(
 fn prove(proven: &Passed) -> Outcome {
     let proofs = rules::proofs(&Tree::read(&root())?);
     let missing = proven.missing(&proofs, |file| {
-        proofs::target(file).is_some_and(|target| is_only_asked_for(target))
+        proofs::target(file).is_some_and(is_only_asked_for)
     });
     if missing.is_empty() {
         say(&format!(

@@ -1,5 +1,7 @@
 //! The smoke run of every fuzz target: its corpus, and seeded mutations of it.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
+
 use std::path::{Path, PathBuf};
 
 use rowcast_fuzz::TARGETS;

@@ -72,7 +72,7 @@ fn guarantee_2_and_rule_8_rule_11_rule_13_rule_17_rule_25_hold_for_every_seed() 
         let plan = Plan::new(seed);
         match judge(&plan) {
             Ok(events) => seen.look(&events),
-            Err(_) => panic!("{}", explain(&plan)),
+            Err((violation, _)) => panic!("{violation}\n{}", explain(&plan)),
         }
     }
     println!("{seeds} seeds: {seen:?}");
