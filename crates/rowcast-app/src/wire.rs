@@ -154,7 +154,7 @@ pub(crate) fn connect_config(source: &Source) -> Answer<ConnectConfig> {
         config.port = port;
     }
     config.password = match &source.password {
-        Some(credential) => Some(password(credential)?),
+        Some(credential) => Some(password(credential)),
         None => config.password,
     };
     if let Some(ssh) = &source.ssh {
@@ -162,8 +162,8 @@ pub(crate) fn connect_config(source: &Source) -> Answer<ConnectConfig> {
             host: ssh.host.reveal().to_owned(),
             port: ssh.port,
             user: ssh.user.reveal().to_owned(),
-            key: password(&ssh.key)?,
-            passphrase: ssh.passphrase.as_ref().map(password).transpose()?,
+            key: password(&ssh.key),
+            passphrase: ssh.passphrase.as_ref().map(password),
             host_key: ssh.host_key.as_ref().map(|key| key.reveal().to_owned()),
         });
     }
@@ -188,14 +188,14 @@ pub(crate) fn connect_config(source: &Source) -> Answer<ConnectConfig> {
 }
 
 /// A credential that files and commands give anew at each connection.
-fn password(credential: &Credential) -> Answer<Password> {
-    Ok(match credential {
+fn password(credential: &Credential) -> Password {
+    match credential {
         Credential::Command(words) => {
             Password::Command(words.iter().map(|word| word.reveal().to_owned()).collect())
         }
         Credential::File(path) => Password::File(path.clone()),
         Credential::Value(secret) => Password::Secret(secret.clone()),
-    })
+    }
 }
 
 /// Opens connections to a source.

@@ -46,11 +46,11 @@ impl PgBouncer {
             give_to_server(&path);
             path.display().to_string()
         };
-        let users: String = roles
-            .iter()
-            .map(|role| format!("\"{role}\" \"\"\n"))
-            .collect();
-        let users = file("users", &format!("\"postgres\" \"\"\n{users}"));
+        let mut users = String::from("\"postgres\" \"\"\n");
+        for role in roles {
+            users.push_str(&format!("\"{role}\" \"\"\n"));
+        }
+        let users = file("users", &users);
         let conf = file(
             "pgbouncer.ini",
             &format!(

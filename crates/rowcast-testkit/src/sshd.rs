@@ -93,7 +93,7 @@ impl Sshd {
         let publics: Vec<&str> = authorized.iter().map(|key| key.public.as_str()).collect();
         let authorized = file("authorized_keys", &(publics.join("\n") + "\n"));
         let port = free_port();
-        let mut conf: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let mut conf = lines.join("\n") + "\n";
         for (number, key) in host_keys.iter().enumerate() {
             let path = file(&format!("host_key_{number}"), &key.private);
             conf.push_str(&format!("HostKey {path}\n"));

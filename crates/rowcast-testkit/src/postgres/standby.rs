@@ -5,6 +5,7 @@ use super::{Cluster, as_server, bin_dir, free_port, give_to_server};
 impl Cluster {
     /// A hot standby of this cluster, with more lines of configuration. It has replayed everything
     /// that was committed before.
+    #[must_use]
     pub fn standby(&self, lines: &[&str]) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("rowcast-pg")
