@@ -91,6 +91,11 @@ impl Link {
     fn is_dead(&self) -> bool {
         self.dead.load(Ordering::SeqCst)
     }
+
+    /// Whether bytes of this direction end here.
+    fn is_muted(&self, side: Side) -> bool {
+        self.is_dead() || side == Side::Down && self.mute.load(Ordering::SeqCst)
+    }
 }
 
 fn pump(shared: &Shared, link: &Link, side: Side) {
@@ -112,7 +117,11 @@ fn pump(shared: &Shared, link: &Link, side: Side) {
                 if rule.passes && side == Side::Up {
                     link.mute.store(true, Ordering::SeqCst);
                 }
-                let passed = write(shared, link, side, manner, &piece[..before]);
+                let passed = if rule.fault == Fault::Swallow {
+                    last_words(shared, link, side, manner, &piece[..before])
+                } else {
+                    write(shared, link, side, manner, &piece[..before])
+                };
                 shared.fired(format!(
                     "{:?} on connection {}, {side:?}",
                     rule.fault, link.number
@@ -229,15 +238,41 @@ fn write(
     manner: Manner,
     bytes: &[u8],
 ) -> std::io::Result<()> {
-    let (_, mut to) = link.ends(side);
-    let muted = || link.is_dead() || side == Side::Down && link.mute.load(Ordering::SeqCst);
     let latency = link.latency_ms.load(Ordering::SeqCst);
     if latency > 0 && !bytes.is_empty() {
         shared.linger(Duration::from_millis(latency));
     }
-    if muted() {
+    if link.is_muted(side) {
         return Ok(());
     }
+    send(shared, link, side, manner, bytes)
+}
+
+/// Passes the last bytes of a link that is half-open from then on. It is so before they arrive:
+/// whoever reads them may answer at once.
+fn last_words(
+    shared: &Shared,
+    link: &Link,
+    side: Side,
+    manner: Manner,
+    bytes: &[u8],
+) -> std::io::Result<()> {
+    let muted = link.is_muted(side);
+    link.dead.store(true, Ordering::SeqCst);
+    if muted {
+        return Ok(());
+    }
+    send(shared, link, side, manner, bytes)
+}
+
+fn send(
+    shared: &Shared,
+    link: &Link,
+    side: Side,
+    manner: Manner,
+    bytes: &[u8],
+) -> std::io::Result<()> {
+    let (_, mut to) = link.ends(side);
     match manner {
         Manner::Whole => to.write_all(bytes),
         Manner::Segments => bytes
