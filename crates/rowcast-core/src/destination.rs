@@ -209,7 +209,8 @@ pub trait Destination: Send + Sync {
     fn write<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>>;
 
     /// Makes accepted records durable (publishes files). Called once, after the last write;
-    /// not called when the run failed or was cancelled.
+    /// not called when the run failed or was cancelled. The engine waits for its answer as long as
+    /// for a write's, longer for millions of records, and gives the future up then.
     fn finish(&self) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async { Ok(()) })
     }

@@ -12,7 +12,7 @@ use rowcast_core::ledger::OpenRequest;
 use rowcast_core::settle::{Settled, Verdict};
 use rowcast_core::{Code, Key, Ledger, Mode, RunStatus};
 use rowcast_engine::{Observer, preview};
-use rowcast_testkit::faulty::{Act, Commit};
+use rowcast_testkit::faulty::{Act, Commit, Finish};
 use world::{Shape, World};
 
 #[tokio::test(start_paused = true)]
@@ -69,18 +69,72 @@ async fn rule_13_the_lease_is_renewed_while_a_slow_destination_works() {
 
 #[tokio::test(start_paused = true)]
 async fn rule_15_accepted_records_are_acknowledged_only_after_publication() {
+    let world = publishing();
+    world.destination.play([Act::Pass, Act::Pass, Act::Fatal]);
+    let report = world.run().await.unwrap();
+    assert_eq!((report.status, report.pending), (RunStatus::Failed, 25));
+    let memory = world.ledger.memory();
+    assert!(memory.state.is_empty() && memory.doubts.is_empty() && memory.intents.is_empty());
+    let report = world.run().await.unwrap();
+    assert_eq!(
+        (report.status, report.delivered),
+        (RunStatus::Succeeded, 25)
+    );
+    assert!(world.is_mirrored() && world.ledger.memory().intents.is_empty());
+}
+
+fn publishing() -> World {
     let shape = Shape {
         publishes: true,
         batch: 10,
         concurrency: 1,
         ..Shape::default()
     };
-    let world = World::filled(25, shape);
-    world.destination.play([Act::Pass, Act::Pass, Act::Fatal]);
+    World::filled(25, shape)
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_15_a_publication_that_never_answers_ends_in_doubts_in_time() {
+    for silence in [Finish::HangBefore, Finish::HangAfter] {
+        let world = publishing();
+        world.destination.play_finish(silence);
+        let began = tokio::time::Instant::now();
+        let report = world.run().await.unwrap();
+        assert_eq!((report.status, report.unknown), (RunStatus::Failed, 25));
+        assert_eq!(report.failure.unwrap().code, Code::DestinationUnreachable);
+        let timeout = world.memory.capabilities.timeout;
+        assert!(began.elapsed() < timeout + Duration::from_secs(1));
+        assert_eq!(world.ledger.memory().doubts.len(), 25, "{silence:?}");
+        let report = world.run().await.unwrap();
+        assert_eq!(
+            (report.status, report.delivered),
+            (RunStatus::Succeeded, 25)
+        );
+        assert!(world.is_mirrored() && world.ledger.memory().doubts.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_15_a_cancel_or_a_lost_lease_ends_a_publication_that_hangs() {
+    let world = publishing();
+    world.destination.play_finish(Finish::CancelAndHang);
+    let began = tokio::time::Instant::now();
     let report = world.run().await.unwrap();
-    assert_eq!((report.status, report.pending), (RunStatus::Failed, 25));
-    let memory = world.ledger.memory();
-    assert!(memory.state.is_empty() && memory.doubts.is_empty() && memory.intents.is_empty());
+    assert_eq!((report.status, report.unknown), (RunStatus::Cancelled, 25));
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(world.ledger.memory().state.is_empty());
+
+    world.destination.play_finish(Finish::CancelAndHang);
+    let report = world
+        .run_with(|_| {
+            let ledger = world.ledger.clone();
+            world.destination.on_cancel(move || ledger.take_over());
+        })
+        .await;
+    assert_eq!((report.status, report.unknown), (RunStatus::Failed, 25));
+    assert_eq!(report.failure.unwrap().code, Code::LeaseLost);
+    world.ledger.crash();
+
     let report = world.run().await.unwrap();
     assert_eq!(
         (report.status, report.delivered),

@@ -52,6 +52,19 @@ pub enum Act {
     Panic,
 }
 
+/// What a destination does when it is to publish.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Finish {
+    #[default]
+    Pass,
+    /// Publishes nothing and never answers.
+    HangBefore,
+    /// Publishes everything and never answers.
+    HangAfter,
+    /// Someone cancels the run; then it never answers.
+    CancelAndHang,
+}
+
 /// A process that ends at its n-th passage of a place between two steps.
 #[derive(Debug, Default)]
 pub struct Crash {
@@ -94,6 +107,7 @@ impl Crash {
 pub struct FaultyDestination {
     inner: Arc<dyn Destination>,
     script: Mutex<VecDeque<Act>>,
+    finish: Mutex<Finish>,
     /// Records with these keys are refused, and the batch with them.
     poison: Mutex<BTreeSet<Key>>,
     on_cancel: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
@@ -106,6 +120,7 @@ impl FaultyDestination {
         Arc::new(Self {
             inner,
             script: Mutex::default(),
+            finish: Mutex::default(),
             poison: Mutex::default(),
             on_cancel: Mutex::default(),
             crash,
@@ -117,14 +132,25 @@ impl FaultyDestination {
         *lock(&self.script) = acts.into_iter().collect();
     }
 
+    /// What happens at the next publication.
+    pub fn play_finish(&self, finish: Finish) {
+        *lock(&self.finish) = finish;
+    }
+
     /// Batches that hold one of these keys are refused whole; alone such a record is refused too.
     pub fn poison(&self, keys: impl IntoIterator<Item = Key>) {
         *lock(&self.poison) = keys.into_iter().collect();
     }
 
-    /// What `Act::Cancel` calls.
+    /// What `Act::Cancel` and `Finish::CancelAndHang` call.
     pub fn on_cancel(&self, cancel: impl Fn() + Send + Sync + 'static) {
         *lock(&self.on_cancel) = Some(Box::new(cancel));
+    }
+
+    fn cancel(&self) {
+        if let Some(cancel) = &*lock(&self.on_cancel) {
+            cancel();
+        }
     }
 
     async fn part(&self, batch: &Batch, refused: &[usize]) -> Result<Vec<Outcome>, Fault> {
@@ -237,9 +263,7 @@ impl Destination for FaultyDestination {
                     reason: Reason::new(Code::DestinationRejected, "413 too large"),
                 }),
                 Act::Cancel => {
-                    if let Some(cancel) = &*lock(&self.on_cancel) {
-                        cancel();
-                    }
+                    self.cancel();
                     self.inner.write(batch).await
                 }
                 Act::Panic => panic!("a connector's defect, by script"),
@@ -252,7 +276,19 @@ impl Destination for FaultyDestination {
     fn finish(&self) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async move {
             self.crash.pass().await;
-            let finished = self.inner.finish().await;
+            let act = std::mem::take(&mut *lock(&self.finish));
+            let finished = match act {
+                Finish::Pass => self.inner.finish().await,
+                Finish::HangBefore => std::future::pending().await,
+                Finish::HangAfter => {
+                    self.inner.finish().await?;
+                    std::future::pending().await
+                }
+                Finish::CancelAndHang => {
+                    self.cancel();
+                    std::future::pending().await
+                }
+            };
             self.crash.pass().await;
             finished
         })

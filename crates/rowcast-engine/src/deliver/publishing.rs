@@ -1,15 +1,20 @@
 //! Destinations whose records are durable only after their `finish` (semantics 15).
 //!
-//! Nothing may be acknowledged before that, and nothing be doubted when it was never called.
+//! Nothing may be acknowledged before that, and nothing be doubted when it was never called. A
+//! `finish` that does not answer must never hold a run for ever.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rowcast_core::settle::Verdict;
-use rowcast_core::{Applied, Fault, Operation, Reason, killpoint};
+use rowcast_core::{Applied, Code, Fault, Operation, Reason, killpoint};
 
-use super::{Committing, Delivery, Stop, lease_lost};
+use super::{Committing, Delivery, GRACE, Stop, lease_lost, lease_ran_out};
 use crate::acknowledge::STEP_RECORDS_MAX;
 use crate::spill::Spill;
+
+/// A publication may take the destination's timeout once for every so many records begun, because a
+/// connector that converts them writes all of them again.
+const RECORDS_PER_TIMEOUT: u64 = 1_000_000;
 
 impl Delivery {
     /// Makes accepted records durable, then acknowledges them; or gives them up (semantics 15).
@@ -19,20 +24,15 @@ impl Delivery {
         }
         let spill = std::mem::take(&mut self.spill);
         let accepted = spill.len();
-        let finished = if matches!(self.stop, None | Some(Stop::TimeSpent)) {
-            killpoint::reach("run-before-publish");
-            if self
-                .parts
-                .lease
-                .outlives(self.parts.clock.now(), Duration::ZERO)
-            {
-                self.parts.destination.finish().await
-            } else {
-                Err(Fault::fatal(lease_lost()))
-            }
-        } else {
+        if !self.may_publish().await {
             self.acks.abandon_all();
             self.write_steps(true).await;
+            return;
+        }
+        killpoint::reach("run-before-publish");
+        let Some(finished) = self.finished(accepted).await else {
+            // The intents stay open: the next run finds them and doubts their records.
+            self.acks.leave_open(accepted as usize);
             return;
         };
         let unknown = match finished {
@@ -51,6 +51,83 @@ impl Delivery {
         tracing::debug!(accepted, "acknowledging what was published");
         if let Err(reason) = self.acknowledge_published(spill, unknown).await {
             self.fail(reason);
+        }
+    }
+
+    /// Whether the run came so far that its records are to be published, under a lease that outlives
+    /// a request. If it does not, the next renewal decides.
+    async fn may_publish(&mut self) -> bool {
+        while matches!(self.stop, None | Some(Stop::TimeSpent)) {
+            let now = self.parts.clock.now();
+            if self.parts.lease.is_lost() {
+                self.fail(lease_lost());
+            } else if self.parts.lease.deadline() <= now {
+                self.fail(lease_ran_out());
+            } else if self.lease_allows(now) {
+                return true;
+            } else {
+                let left = self.parts.lease.deadline().saturating_duration_since(now);
+                tokio::select! {
+                    biased;
+                    () = self.parts.cancel.cancelled() => self.cancelled(),
+                    () = self.renewal.changed() => {}
+                    () = self.parts.clock.sleep(left) => {}
+                }
+            }
+        }
+        false
+    }
+
+    /// What `finish` answered. `None`: the lease was lost or the run cancelled before it did.
+    async fn finished(&mut self, accepted: u64) -> Option<Result<(), Fault>> {
+        let timeout = self.capabilities.timeout;
+        let times = u32::try_from(1 + accepted / RECORDS_PER_TIMEOUT).unwrap_or(u32::MAX);
+        let most = timeout.saturating_mul(times);
+        let began = self.parts.clock.now();
+        let destination = self.parts.destination.clone();
+        let mut finish = Box::pin(async move { destination.finish().await });
+        loop {
+            let now = self.parts.clock.now();
+            let lease = &self.parts.lease;
+            let stop = if lease.is_lost() {
+                Some(lease_lost())
+            } else if lease.deadline() <= now {
+                Some(lease_ran_out())
+            } else {
+                None
+            };
+            if let Some(reason) = stop {
+                self.fail(reason);
+                return None;
+            }
+            let spent = now.saturating_duration_since(began);
+            if spent >= most {
+                return Some(Err(Fault::lost(
+                    Reason::new(
+                        Code::DestinationUnreachable,
+                        format!("the destination did not publish the records within {most:?}"),
+                    )
+                    .hint("raise `timeout` of the destination if it is known to be slow"),
+                )));
+            }
+            let grace = self.cancelled_at.map(|at| at + GRACE);
+            if grace.is_some_and(|until| until <= now) {
+                self.stop = Some(Stop::Cancelled);
+                return None;
+            }
+            let left = |until: Instant| until.saturating_duration_since(now);
+            let wait = (most - spent)
+                .min(left(lease.deadline()))
+                .min(grace.map_or(Duration::MAX, left));
+            tokio::select! {
+                biased;
+                finished = &mut finish => return Some(finished),
+                () = self.parts.cancel.cancelled(), if grace.is_none() => {
+                    self.cancelled_at = Some(self.parts.clock.now());
+                }
+                () = self.renewal.changed() => {}
+                () = self.parts.clock.sleep(wait) => {}
+            }
         }
     }
 

@@ -50,7 +50,7 @@ impl Delivery {
     }
 
     /// Whether the lease outlives a request that starts now. If not, the next renewal decides.
-    fn lease_allows(&mut self, now: Instant) -> bool {
+    pub(super) fn lease_allows(&mut self, now: Instant) -> bool {
         let lease = &self.parts.lease;
         if lease.outlives(now, self.capabilities.timeout) {
             self.lease_waited = None;
