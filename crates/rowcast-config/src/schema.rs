@@ -28,11 +28,10 @@ pub fn schema(document: &Document, descriptors: &[Descriptor]) -> Value {
         );
         root.insert("description".into(), json!(document.summary));
         if document.kind == Kind::Destination && !descriptors.is_empty() {
-            let names: Vec<&str> = descriptors
-                .iter()
-                .map(|descriptor| descriptor.name)
-                .collect();
-            root["properties"]["connector"]["enum"] = json!(names);
+            let names = descriptors.iter().flat_map(|of| spellings(of.name));
+            let connector = &mut root["properties"]["connector"];
+            connector["type"] = json!(["string", "null"]);
+            connector["enum"] = names.collect();
             let rules: Vec<Value> = descriptors.iter().map(settings_rule).collect();
             root.insert("allOf".into(), Value::Array(rules));
         }
@@ -45,9 +44,18 @@ pub fn settings_schema(settings: &[Setting]) -> Value {
     group(&keys_of(settings))
 }
 
+/// How a connector may be named. The reader takes a bare `null` for the name of that connector.
+fn spellings(name: &str) -> Vec<Value> {
+    let mut spellings = vec![json!(name)];
+    if name == "null" {
+        spellings.push(Value::Null);
+    }
+    spellings
+}
+
 fn settings_rule(descriptor: &Descriptor) -> Value {
     json!({
-        "if": { "properties": { "connector": { "const": descriptor.name } }, "required": ["connector"] },
+        "if": { "properties": { "connector": { "enum": spellings(descriptor.name) } }, "required": ["connector"] },
         "then": { "properties": { "settings": settings_schema(&descriptor.settings) } },
     })
 }

@@ -197,7 +197,9 @@ impl<'a> Reader<'a, '_> {
                     | Event::Alias(_)),
                     span,
                 )) => {
-                    root = Some(self.node(event, span).ok()?);
+                    let mut node = self.node(event, span).ok()?;
+                    self.name_null(&mut node);
+                    root = Some(node);
                 }
                 Ok(_) => {}
             }
@@ -211,6 +213,32 @@ impl<'a> Reader<'a, '_> {
             );
         }
         root
+    }
+
+    /// A connector is called `null`, which in YAML is no value: where the document names its
+    /// connector, the bare word is the name.
+    fn name_null(&self, root: &mut Node) {
+        const WORD: &str = "null";
+        let Yaml::Map(entries) = &mut root.yaml else {
+            return;
+        };
+        for entry in entries.iter_mut().filter(|entry| entry.key == "connector") {
+            let at = &entry.value.at;
+            let mut lines = self.file.text.lines();
+            let written = lines.nth(at.line().saturating_sub(1)).is_some_and(|line| {
+                let rest = line.chars().skip(at.column().saturating_sub(1));
+                rest.take(WORD.len()).eq(WORD.chars())
+            });
+            if entry.value.is_null() && written {
+                entry.value.yaml = Yaml::Scalar(Scalar {
+                    text: WORD.to_owned(),
+                    plain: false,
+                    secret: false,
+                    unresolved: false,
+                    from_file: None,
+                });
+            }
+        }
     }
 
     fn next(&mut self) -> Result<(Event<'a>, Span), Stopped> {

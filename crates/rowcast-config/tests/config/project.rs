@@ -450,3 +450,35 @@ fn a_project_is_found_from_its_folders() {
     let reason = find(Some(&dir.join("syncs")), dir).unwrap_err();
     assert_eq!(reason.code, Code::ProjectNotFound);
 }
+
+#[test]
+fn a_bare_null_names_the_connector_null() {
+    let fixture = Fixture::good();
+    for value in ["null", "\"null\"", " null # until there is a real one"] {
+        fixture.write(
+            "destinations/hook.yml",
+            format!("destination: hook\nconnector: {value}\n"),
+        );
+        let loaded = fixture.load();
+        assert_eq!(loaded.project.destinations["hook"].connector, "null");
+        assert!(!rendered(&loaded).contains("E0106"), "{value}");
+    }
+    for value in ["", "~", "# null"] {
+        fixture.write(
+            "destinations/hook.yml",
+            format!("destination: hook\nconnector: {value}\n"),
+        );
+        assert!(rendered(&fixture.load()).contains("E0106"), "{value}");
+    }
+    // Elsewhere it stays no value.
+    let fixture = Fixture::good();
+    fixture.write(
+        "syncs/customers.yml",
+        "sync: customers\nmodel: customers\ndestination: hook\nfields: { connector: null }\n",
+    );
+    let project = fixture.project();
+    assert_eq!(
+        to_json(&project.syncs["customers"].fields),
+        r#"{"connector":null}"#
+    );
+}
