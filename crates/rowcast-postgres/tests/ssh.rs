@@ -70,7 +70,7 @@ async fn connect(ssh: SshConfig) -> Result<Connection, Reason> {
 }
 
 async fn refused(ssh: SshConfig) -> Reason {
-    let reason = connect(ssh).await.unwrap_err();
+    let reason = connect(ssh).await.expect_err("no connection");
     let text = format!("{reason:?}").replace("-----BEGIN OPENSSH PRIVATE KEY-----", "");
     for secret in ["PRIVATE KEY", PASSPHRASE] {
         assert!(!text.contains(secret), "{text}");

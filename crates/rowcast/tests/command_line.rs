@@ -195,10 +195,12 @@ fn mapped(terminal: &Terminal, arguments: &[&str], rows: &str) -> terminal::Ran 
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("run rowcast");
+    let mut stdin = child.stdin.take().expect("its input");
     // A refused mapping ends before it reads.
-    let _ = std::io::Write::write_all(&mut child.stdin.take().unwrap(), rows.as_bytes());
-    terminal.ran(&child.wait_with_output().unwrap())
+    let _ = std::io::Write::write_all(&mut stdin, rows.as_bytes());
+    drop(stdin);
+    terminal.ran(&child.wait_with_output().expect("its output"))
 }
 
 #[test]

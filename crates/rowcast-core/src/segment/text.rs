@@ -64,7 +64,7 @@ pub(super) fn number(value: f64) -> String {
     if !value.is_finite() || value == 0.0 {
         return match value {
             v if v.is_nan() => "NaN".into(),
-            v if v == 0.0 => "0".into(),
+            0.0 => "0".into(),
             v if v > 0.0 => "Infinity".into(),
             _ => "-Infinity".into(),
         };

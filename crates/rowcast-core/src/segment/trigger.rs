@@ -127,7 +127,7 @@ impl Condition {
             Test::Is(Literal::Text(wanted)) => text == Some(wanted),
             Test::IsNot(Literal::Text(wanted)) => text != Some(wanted),
             Test::Is(Literal::Number(wanted)) => number == Some(*wanted),
-            Test::IsNot(Literal::Number(wanted)) => number.is_some_and(|number| number != *wanted),
+            Test::IsNot(Literal::Number(wanted)) => number.is_some() && number != Some(*wanted),
             Test::Is(Literal::Bool(wanted)) => *value == Value::Bool(*wanted),
             Test::IsNot(Literal::Bool(wanted)) => *value != Value::Bool(*wanted),
             Test::Is(Literal::Null) => value.is_null(),

@@ -150,7 +150,7 @@ impl Problems {
                 this.optional(argument, "value", Takes::Text, path);
             }),
             "@replace" => self.object(argument, path, |this, argument| {
-                this.replace(argument, path)
+                this.replace(argument, path);
             }),
             "@json" => self.object(argument, path, |this, argument| {
                 this.required(argument, "value", Takes::Anything, path);

@@ -116,7 +116,8 @@ impl Delivery {
                 return None;
             }
             let left = |until: Instant| until.saturating_duration_since(now);
-            let wait = (most - spent)
+            let wait = most
+                .saturating_sub(spent)
                 .min(left(lease.deadline()))
                 .min(grace.map_or(Duration::MAX, left));
             tokio::select! {

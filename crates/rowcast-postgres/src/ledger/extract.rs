@@ -240,7 +240,7 @@ impl Extraction<'_> {
             }
             Some(halves) => {
                 self.read_halves(client, halves, &diff, manner, &mut sink)
-                    .await?
+                    .await?;
             }
         }
         let frozen_in_state = self.count_frozen(client, &frozen).await?;

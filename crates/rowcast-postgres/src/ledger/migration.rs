@@ -81,12 +81,12 @@ async fn from_1(client: &Client, schema: &str) -> Result<String, tokio_postgres:
                  ALTER mark DROP DEFAULT;\n"
             ));
         } else {
-            let external: String = keys
-                .iter()
-                .map(|key| format!(", ALTER {} SET STORAGE EXTERNAL", quote_ident(key)))
-                .collect();
+            let external =
+                |key: &String| format!("ALTER {} SET STORAGE EXTERNAL, ", quote_ident(key));
+            let external: Vec<String> = keys.iter().map(external).collect();
+            let external = external.concat();
             statements.push_str(&format!(
-                "ALTER TABLE {table} ALTER ms DROP NOT NULL, ALTER hs SET STORAGE EXTERNAL{external}, \
+                "ALTER TABLE {table} ALTER ms DROP NOT NULL, ALTER hs SET STORAGE EXTERNAL, {external}\
                  ADD COLUMN IF NOT EXISTS acknowledged boolean NOT NULL DEFAULT false;\n"
             ));
         }

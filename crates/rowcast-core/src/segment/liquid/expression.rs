@@ -68,7 +68,7 @@ const MARKS: [&str; 15] = [
 /// Reads expressions from the text of a tag or an output.
 #[derive(Debug)]
 pub(super) struct Tokens {
-    tokens: Vec<Token>,
+    all: Vec<Token>,
     at: usize,
     depth: usize,
 }
@@ -113,20 +113,20 @@ impl Tokens {
             rest = rest[taken..].trim_start();
         }
         Ok(Self {
-            tokens,
+            all: tokens,
             at: 0,
             depth: 0,
         })
     }
 
     pub(super) fn takes(&mut self, mark: &str) -> bool {
-        let found = matches!(self.tokens.get(self.at), Some(Token::Mark(m)) if *m == mark);
+        let found = matches!(self.all.get(self.at), Some(Token::Mark(m)) if *m == mark);
         self.at += usize::from(found);
         found
     }
 
     fn word(&mut self, word: &str) -> bool {
-        let found = matches!(self.tokens.get(self.at), Some(Token::Word(w)) if w == word);
+        let found = matches!(self.all.get(self.at), Some(Token::Word(w)) if w == word);
         self.at += usize::from(found);
         found
     }
@@ -136,7 +136,7 @@ impl Tokens {
     /// # Errors
     /// Something is.
     pub(super) fn end(&self) -> Result<(), String> {
-        match self.tokens.get(self.at) {
+        match self.all.get(self.at) {
             None => Ok(()),
             Some(token) => Err(format!("{token:?} is one thing too many")),
         }
@@ -147,14 +147,14 @@ impl Tokens {
     /// # Errors
     /// It can't be read.
     pub(super) fn filtered(&mut self) -> Result<Filtered, String> {
-        let value = if self.tokens.is_empty() {
+        let value = if self.all.is_empty() {
             Expression::Literal(Value::Null)
         } else {
             self.expression()?
         };
         let mut filters = Vec::new();
         while self.takes("|") {
-            let Some(Token::Word(name)) = self.tokens.get(self.at).cloned() else {
+            let Some(Token::Word(name)) = self.all.get(self.at).cloned() else {
                 return Err("a filter has no name".into());
             };
             self.at += 1;
@@ -178,16 +178,13 @@ impl Tokens {
 
     fn argument(&mut self, call: &mut FilterCall) -> Result<(), String> {
         if let (Some(Token::Word(name)), Some(Token::Mark(":"))) =
-            (self.tokens.get(self.at), self.tokens.get(self.at + 1))
+            (self.all.get(self.at), self.all.get(self.at + 1))
         {
             let name = name.clone();
             self.at += 2;
             let value = self.operand()?;
             call.named.push((name, value));
-        } else if !matches!(
-            self.tokens.get(self.at),
-            None | Some(Token::Mark("|" | ","))
-        ) {
+        } else if !matches!(self.all.get(self.at), None | Some(Token::Mark("|" | ","))) {
             let value = self.operand()?;
             call.arguments.push(value);
         }
@@ -226,7 +223,7 @@ impl Tokens {
             return Ok(Expression::Not(Box::new(inner)));
         }
         let left = self.operand()?;
-        let comparison = match self.tokens.get(self.at) {
+        let comparison = match self.all.get(self.at) {
             Some(Token::Mark("==")) => Comparison::Equal,
             Some(Token::Mark("!=" | "<>")) => Comparison::NotEqual,
             Some(Token::Mark("<")) => Comparison::Less,
@@ -250,7 +247,7 @@ impl Tokens {
     /// # Errors
     /// There is none.
     pub(super) fn operand(&mut self) -> Result<Expression, String> {
-        let token = self.tokens.get(self.at).cloned();
+        let token = self.all.get(self.at).cloned();
         self.at += 1;
         match token {
             Some(Token::Text(text)) => Ok(Expression::Literal(Value::text(text))),
@@ -277,7 +274,7 @@ impl Tokens {
             "blank" => Some(Expression::Blank),
             _ => None,
         };
-        let goes_on = matches!(self.tokens.get(self.at), Some(Token::Mark("." | "[")));
+        let goes_on = matches!(self.all.get(self.at), Some(Token::Mark("." | "[")));
         match literal {
             Some(literal) if !goes_on => Ok(literal),
             _ => self.steps(word),
@@ -288,7 +285,7 @@ impl Tokens {
         let mut steps = Vec::new();
         loop {
             if self.takes(".") {
-                match self.tokens.get(self.at).cloned() {
+                match self.all.get(self.at).cloned() {
                     Some(Token::Word(name) | Token::Number(name)) => {
                         self.at += 1;
                         steps.push(Step::Member(name));

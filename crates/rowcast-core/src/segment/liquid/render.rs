@@ -280,6 +280,10 @@ fn is_blank(value: &Value) -> bool {
     }
 }
 
+#[expect(
+    clippy::float_cmp,
+    reason = "JavaScript's comparison has no margin of error"
+)]
 pub(super) fn equal(a: &Value, b: &Value) -> bool {
     match (number(a), number(b)) {
         (Some(a), Some(b)) => a == b,

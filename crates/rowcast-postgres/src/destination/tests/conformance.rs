@@ -38,9 +38,10 @@ impl Subject for Table {
                 let (id, name): (i64, String) = (row.get(0), row.get(1));
                 let text: String = row.get(2);
                 // jsonb writes a document in its own way.
-                let text = match text.starts_with('{') {
-                    true => text.replace(' ', ""),
-                    false => text,
+                let text = if text.starts_with('{') {
+                    text.replace(' ', "")
+                } else {
+                    text
                 };
                 held.entry(id).or_default().insert(name, text);
             }
