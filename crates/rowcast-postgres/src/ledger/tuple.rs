@@ -2,7 +2,7 @@
 //!
 //! Layout: operation, in state, tombstone, keys…, checksum, [reject: attempts, due, first run;
 //! doubt: operation, run], [match: delivered, present, other claimant, taken over, held elsewhere],
-//! [values sent], [cursor], mapped columns….
+//! `[values sent]`, `[cursor]`, mapped columns….
 
 use std::sync::Arc;
 
