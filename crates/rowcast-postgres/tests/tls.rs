@@ -6,11 +6,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
-use rowcast_core::{Code, Reason};
+use rowcast_core::{Check, CheckStatus, Code, Reason};
+use rowcast_postgres::check::{CheckRequest, StatePlace, check};
 use rowcast_postgres::connect::{
     ConnectConfig, Connection, Connector, RootCert, SslMode, Transport, Verified,
 };
@@ -463,7 +465,7 @@ async fn a_query_is_cancelled_over_tls() {
     let result = connection
         .cancel_handle()
         .within(
-            Some(std::time::Duration::from_millis(50)),
+            Some(Duration::from_millis(50)),
             "reading the model \"slow\"",
             async {
                 connection
@@ -535,6 +537,94 @@ async fn a_certificate_that_ends_soon_is_warned_of() {
     let ends = connection.tls.expires_at_s.unwrap();
     connection.tls.at_s = ends - 13 * 24 * 3600;
     assert!(connection.tls.expires_soon().is_some());
+}
+
+/// The `connect` check of a source over TLS.
+async fn connect_check(cluster: &Cluster, mode: SslMode, root: Option<&Path>) -> Check {
+    let request = CheckRequest {
+        connector: Connector::new(config(cluster, mode, root)),
+        models: Vec::new(),
+        state: StatePlace::Here {
+            schema: "_rowcast".to_owned(),
+        },
+    };
+    let checks = check(&request).await;
+    checks.into_iter().find(|c| c.name == "connect").unwrap()
+}
+
+#[tokio::test]
+async fn the_check_of_a_source_warns_of_a_certificate_that_ends_within_14_days() {
+    let world = world();
+    let root = world.root();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the certificate must end some days from now"
+    )]
+    let now = SystemTime::now();
+    let days = |days: u64| now + Duration::from_secs(days * 24 * 3600);
+    for (left, status) in [(13, CheckStatus::Warned), (15, CheckStatus::Passed)] {
+        let mut params = leaf(&["localhost"], "ending");
+        params.not_after = days(left).into();
+        let (cert, key) = world.authority.issue(&params);
+        let cluster = server(&cert, &key, &[]);
+        let check = connect_check(&cluster, SslMode::VerifyFull, Some(&root)).await;
+        assert_eq!(check.status, status, "{left} days: {check:?}");
+        if status == CheckStatus::Warned {
+            let reason = check.reason.unwrap();
+            assert_eq!(reason.code, Code::TlsFailed);
+            assert!(reason.message.contains("certificate ends at"), "{reason}");
+            assert!(reason.hint.unwrap().contains("renew"));
+        }
+    }
+    // Also where nobody verifies it: clients that do are about to fail.
+    let mut params = leaf(&["localhost"], "ending");
+    params.not_after = days(13).into();
+    let (cert, key) = world.authority.issue(&params);
+    let cluster = server(&cert, &key, &[]);
+    let check = connect_check(&cluster, SslMode::Require, None).await;
+    assert_eq!(check.status, CheckStatus::Warned, "{check:?}");
+}
+
+/// The ciphers are lowered to a level at which OpenSSL speaks TLS 1.1 at all, and it does: the
+/// refusal is ours.
+#[tokio::test]
+async fn a_server_that_speaks_tls_1_1_at_most_is_refused_in_every_mode_that_needs_tls() {
+    let world = world();
+    let root = world.root();
+    let (cert, key) = world.authority.issue(&leaf(&["localhost"], "old"));
+    let old = server(
+        &cert,
+        &key,
+        &[
+            "ssl_min_protocol_version = 'TLSv1'",
+            "ssl_max_protocol_version = 'TLSv1.1'",
+            "ssl_ciphers = 'ALL:@SECLEVEL=0'",
+        ],
+    );
+    let spoken = std::process::Command::new("openssl")
+        .args(["s_client", "-starttls", "postgres", "-tls1_1"])
+        .args(["-cipher", "ALL:@SECLEVEL=0", "-connect"])
+        .arg(format!("127.0.0.1:{}", old.port))
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("run openssl; install it: apt-get install -y openssl");
+    let spoken = String::from_utf8_lossy(&spoken.stdout).into_owned();
+    assert!(spoken.contains("Protocol  : TLSv1.1"), "{spoken}");
+    assert!(spoken.contains("BEGIN CERTIFICATE"), "{spoken}");
+    for (mode, root) in [
+        (SslMode::Require, None),
+        (SslMode::VerifyCa, Some(root.as_path())),
+        (SslMode::VerifyFull, Some(root.as_path())),
+    ] {
+        let reason = connect(&old, mode, root).await.unwrap_err();
+        assert_eq!(reason.code, Code::TlsFailed, "{mode}: {reason:?}");
+        assert!(
+            reason.to_string().contains("TLS handshake failed"),
+            "{mode}: {reason}"
+        );
+        let hint = reason.hint.unwrap();
+        assert!(hint.contains("TLS 1.2 or newer"), "{mode}: {hint}");
+    }
 }
 
 #[tokio::test]
