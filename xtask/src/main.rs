@@ -154,12 +154,22 @@ fn fuzz(target: &str, seconds: &str) -> Outcome {
         .parse()
         .map_err(|_| format!("`{seconds}` is not a number of seconds"))?;
     let time = format!("-max_total_time={seconds}");
+    // The fuzzer adds what it finds to the first folder: the committed corpus is only read.
+    let corpus = format!("fuzz/corpus/{target}");
+    if !tree::root().join(&corpus).is_dir() {
+        return Err(format!("there is no target `{target}` in fuzz/corpus"));
+    }
+    let found = format!("fuzz/found/{target}");
+    std::fs::create_dir_all(tree::root().join(&found))
+        .map_err(|error| format!("could not make {found}: {error}"))?;
     let arguments = [
         "fuzz",
         "run",
         "--sanitizer",
         "none",
         target,
+        &found,
+        &corpus,
         "--",
         &time,
         "-max_len=4096",

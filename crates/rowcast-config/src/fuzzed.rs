@@ -25,7 +25,7 @@ pub fn yaml(text: &str) {
         assert!(!problem.render(false).is_empty());
     }
     if let Some(root) = root {
-        let nodes = within(&root, text.lines().count() + 1);
+        let nodes = within(&root, file.lines().count() + 1);
         assert!(nodes <= 2 * text.len() + 1, "{nodes} nodes");
     }
 }

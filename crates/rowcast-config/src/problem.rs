@@ -17,6 +17,15 @@ pub(crate) struct File {
     pub(crate) text: String,
 }
 
+impl File {
+    /// The lines as YAML counts them: a carriage return without a line feed ends one too.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.text
+            .split('\n')
+            .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+    }
+}
+
 /// A place in a project file.
 #[derive(Clone)]
 pub struct Location {
@@ -58,7 +67,7 @@ impl Location {
     }
 
     fn source_line(&self) -> Option<&str> {
-        let line = self.file.text.lines().nth(self.line - 1)?;
+        let line = self.file.lines().nth(self.line - 1)?;
         Some(line.trim_start_matches('\u{feff}'))
     }
 }

@@ -268,7 +268,7 @@ impl<'a> Reader<'a, '_> {
 
     /// A tab in the indentation of this line or the next: the parser notices it late or early.
     fn tab_near(&self, line: usize) -> Option<(usize, usize)> {
-        let lines = self.file.text.lines().enumerate();
+        let lines = self.file.lines().enumerate();
         lines
             .skip(line.saturating_sub(1))
             .take(2)
@@ -283,7 +283,7 @@ impl<'a> Reader<'a, '_> {
         let length = if start.line() == end.line() {
             end.col().saturating_sub(start.col())
         } else {
-            let line = self.file.text.lines().nth(start.line().saturating_sub(1));
+            let line = self.file.lines().nth(start.line().saturating_sub(1));
             line.map_or(1, |line| {
                 line.trim_end().chars().count().saturating_sub(start.col())
             })

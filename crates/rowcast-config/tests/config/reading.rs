@@ -109,3 +109,17 @@ fn the_schema_and_the_reference_name_every_key() {
         "url"
     );
 }
+
+/// YAML ends a line at a carriage return, also without a line feed.
+#[test]
+fn an_error_below_carriage_returns_quotes_its_own_line() {
+    for end in ["\n", "\r\n", "\r"] {
+        let text = ["sync: customers", "mdoe: mirror", ""].join(end);
+        let fixture = Fixture::good();
+        fixture.write("syncs/customers.yml", &text);
+        let problems = fixture.load().problems;
+        let unknown = problems.iter().find(|problem| problem.line == Some(2));
+        let quoted = unknown.and_then(|problem| problem.source_line.as_deref());
+        assert_eq!(quoted, Some("mdoe: mirror"), "{end:?}");
+    }
+}

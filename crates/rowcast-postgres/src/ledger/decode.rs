@@ -138,7 +138,13 @@ fn list(bytes: &[u8]) -> Result<Value> {
     }
     let mut lengths = Vec::new();
     for _ in 0..dimensions {
-        lengths.push(usize::try_from(cursor.i32()?).map_err(|_| Malformed)?);
+        // An empty array has no dimensions. An empty one inside would let a few bytes claim
+        // millions of lists.
+        let length = usize::try_from(cursor.i32()?).map_err(|_| Malformed)?;
+        if length == 0 {
+            return Err(Malformed);
+        }
+        lengths.push(length);
         let _lower_bound = cursor.i32()?;
     }
     dimension(&mut cursor, decode, &lengths)
