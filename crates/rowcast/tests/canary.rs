@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rowcast_testkit::api::{Act, Answer, Script};
 use rowcast_testkit::postgres::{Cluster, free_port};
+use rowcast_testkit::sshd::{Sshd, key_pair};
 
 #[path = "support/shop.rs"]
 mod shop;
@@ -15,7 +16,7 @@ mod terminal;
 use shop::Shop;
 
 /// Every credential there is, and its marker. Long, so that nothing holds one by chance.
-const MARKERS: [(&str, &str); 10] = [
+const MARKERS: [(&str, &str); 18] = [
     ("SOURCE_PASSWORD", "canary-4f1c-source-password"),
     ("WAREHOUSE_PASSWORD", "canary-a720-warehouse-password"),
     ("HOOK_PATH", "canary-55d1-hook-path"),
@@ -26,6 +27,39 @@ const MARKERS: [(&str, &str); 10] = [
     ("QUERY", "canary-e6f0-query"),
     ("HMAC", "canary-13c8-hmac"),
     ("TENANT", "canary-d9d7-tenant"),
+    ("REQUEST_HEADER", "canary-68ab-request-header"),
+    ("FAR_PASSWORD", "canary-2e95-command-output"),
+    ("PARTED_PASSWORD", "canary-c317-source-password-alone"),
+    ("TARGET_PASSWORD", "canary-84de-target-password-alone"),
+    ("TUNNEL_PASSPHRASE", "canary-f06b-tunnel-passphrase"),
+    ("TARGET_PASSPHRASE", "canary-3a52-target-passphrase"),
+    ("SLACK_PATH", "canary-b8e1-slack-path"),
+    ("ALERT_PATH", "canary-9c70-alert-path"),
+];
+
+/// Every key of a project's files that takes a credential, and what stands for it there. A new
+/// one belongs here, and its marker into `MARKERS`.
+const FIELDS: [(&str, &str); 20] = [
+    ("alerts.slack", "${env:SLACK_URL}"),
+    ("alerts.webhook", "${env:ALERT_URL}"),
+    ("source.url", "${env:SOURCE_URL}"),
+    ("source.password", "${env:PARTED_PASSWORD}"),
+    ("source.password.command", "printenv FAR_PASSWORD"),
+    ("source.ssh.key", "${env:TUNNEL_KEY}"),
+    ("source.ssh.passphrase", "${env:TUNNEL_PASSPHRASE}"),
+    ("postgres.url", "${env:WAREHOUSE_URL}"),
+    ("postgres.password", "${env:TARGET_PASSWORD}"),
+    ("postgres.ssh.key", "${env:TARGET_KEY}"),
+    ("postgres.ssh.passphrase", "${env:TARGET_PASSPHRASE}"),
+    ("http.url", "${env:HOOK_URL}"),
+    ("http.auth.bearer", "${env:BEARER}"),
+    ("http.auth.basic.user", "${env:BASIC_USER}"),
+    ("http.auth.basic.password", "${env:BASIC_PASSWORD}"),
+    ("http.auth.header.value", "${env:HEADER}"),
+    ("http.auth.query.value", "${env:QUERY}"),
+    ("http.auth.hmac", "${env:HMAC}"),
+    ("http.headers", "${env:TENANT}"),
+    ("request.headers", "${env:REQUEST_HEADER}"),
 ];
 
 /// The base64 of `user:password`, as it stands in a header.
@@ -51,7 +85,8 @@ const AUTHS: [(&str, &str); 7] = [
     ("tenant", "none"),
 ];
 
-fn open(name: &str) -> Shop {
+/// A project that has a credential in every key that takes one, and the SSH servers behind it.
+fn open(name: &str) -> (Shop, [Tunnel; 2]) {
     let mut shop = Shop::open(name);
     for (variable, marker) in MARKERS {
         shop.environment.push((variable.into(), marker.into()));
@@ -114,18 +149,168 @@ fn open(name: &str) -> Shop {
             ),
         );
     }
-    shop
+    let tunnels = open_more(&mut shop);
+    (shop, tunnels)
+}
+
+/// An SSH server, and the one key that opens it.
+struct Tunnel {
+    server: Sshd,
+    host_key: String,
+    private: String,
+}
+
+impl Tunnel {
+    fn open(passphrase: &str) -> Self {
+        let (host, user) = (key_pair("ed25519", ""), key_pair("ed25519", passphrase));
+        Self {
+            server: Sshd::start(&[&user], &[&host], &[]),
+            host_key: host.fingerprint,
+            private: user.private,
+        }
+    }
+
+    /// The `ssh:` of a file, indented by so much.
+    fn ssh(&self, indent: &str, name: &str) -> String {
+        format!(
+            "{indent}ssh:\n{indent}  host: 127.0.0.1\n{indent}  port: {}\n{indent}  user: {}\n\
+             {indent}  key: ${{env:{name}_KEY}}\n{indent}  passphrase: ${{env:{name}_PASSPHRASE}}\n\
+             {indent}  host_key: {}\n",
+            self.server.port, self.server.user, self.host_key
+        )
+    }
+}
+
+/// Two more sources and destinations: with a password apart, with one from a command, behind SSH,
+/// with headers of a single request. And channels for alerts.
+fn open_more(shop: &mut Shop) -> [Tunnel; 2] {
+    let tunnel = Tunnel::open("canary-f06b-tunnel-passphrase");
+    let target = Tunnel::open("canary-3a52-target-passphrase");
+    for (variable, value) in [
+        ("TUNNEL_KEY", tunnel.private.clone()),
+        ("TARGET_KEY", target.private.clone()),
+        (
+            "SLACK_URL",
+            "https://hooks.example.com/canary-b8e1-slack-path".to_owned(),
+        ),
+        (
+            "ALERT_URL",
+            "https://hooks.example.com/canary-9c70-alert-path".to_owned(),
+        ),
+    ] {
+        shop.environment.push((variable.to_owned(), value));
+    }
+    shop.write(
+        "rowcast.yml",
+        "project: shop\nversion: 1\nalerts:\n  ops: { slack: \"${env:SLACK_URL}\" }\n  \
+         hook: { webhook: \"${env:ALERT_URL}\" }\n",
+    );
+    let source = |name: &str, more: &str| {
+        let text = shop.source(&format!("sslmode: disable\n{more}"));
+        shop.write(
+            &format!("sources/{name}.yml"),
+            &text.replace("source: shop", &format!("source: {name}")),
+        );
+        shop.write(
+            &format!("models/customers_{name}.yml"),
+            &format!(
+                "model: customers_{name}\nsource: {name}\ntable: customers\nprimary_key: [id]\n"
+            ),
+        );
+    };
+    source("parted", "password: ${env:PARTED_PASSWORD}\n");
+    let command = "password: { command: [sh, -c, \"touch was_asked; printenv FAR_PASSWORD\"] }\n";
+    source("far", &format!("{command}{}", tunnel.ssh("", "TUNNEL")));
+    shop.write(
+        "destinations/target.yml",
+        &format!(
+            "destination: target\nconnector: postgres\nsettings:\n  host: 127.0.0.1\n  port: {}\n  \
+             database: {}\n  user: postgres\n  password: ${{env:TARGET_PASSWORD}}\n  sslmode: disable\n  \
+             create: true\n{}",
+            shop.database.port,
+            shop.database.name,
+            target.ssh("  ", "TARGET")
+        ),
+    );
+    shop.write(
+        "destinations/requested.yml",
+        &format!(
+            "destination: requested\nconnector: http\nsettings:\n  base_url: {}\n\
+             allow_addresses: [127.0.0.0/8]\n",
+            shop.api.url("/requested")
+        ),
+    );
+    let sync = |name: &str, destination: &str, more: &str| {
+        shop.write(
+            &format!("syncs/to_{name}.yml"),
+            &format!(
+                "sync: to_{name}\nmodel: customers_{name}\ndestination: {destination}\n\
+                 object: public.contacts_{name}\nlog: all\nfields: {{ email: email, plan: plan }}\n{more}"
+            ),
+        );
+    };
+    sync("far", "target", "");
+    sync(
+        "parted",
+        "requested",
+        "request: { upsert: { post: /in, headers: { X-Inner: \"${env:REQUEST_HEADER}\" } } }\n",
+    );
+    [tunnel, target]
+}
+
+/// A field that is not in the project would be covered in name only.
+#[test]
+fn every_field_that_takes_a_credential_holds_one() {
+    let (shop, _tunnels) = open("canary_fields");
+    let mut files = String::new();
+    for folder in [".", "sources", "destinations", "syncs"] {
+        let entries = std::fs::read_dir(shop.terminal.dir.join(folder)).expect("read the folder");
+        for path in entries.map(|entry| entry.expect("an entry").path()) {
+            if path.is_file() {
+                files.push_str(&std::fs::read_to_string(path).expect("read the file"));
+            }
+        }
+    }
+    for (field, text) in FIELDS {
+        assert!(files.contains(text), "{field} is not in the project");
+    }
+    let names: BTreeSet<&str> = FIELDS.into_iter().map(|(field, _)| field).collect();
+    assert_eq!(names.len(), 20);
+    shop.run("validate", 0);
 }
 
 /// Looks for markers in everything that was printed and is kept.
 struct Search {
     shop: Shop,
+    tunnels: [Tunnel; 2],
     found: Vec<String>,
 }
 
 impl Search {
+    fn open(name: &str) -> Self {
+        let (shop, tunnels) = open(name);
+        Self {
+            shop,
+            tunnels,
+            found: Vec::new(),
+        }
+    }
+
+    /// The lines of private keys: none of them may be seen alone either.
+    fn keys(&self) -> Vec<String> {
+        self.tunnels
+            .iter()
+            .flat_map(|tunnel| tunnel.private.lines())
+            .filter(|line| line.len() > 30 && !line.starts_with("-----"))
+            .map(str::to_owned)
+            .collect()
+    }
+
     fn look(&mut self, place: &str, text: &str) {
-        for marker in MARKERS.map(|(_, marker)| marker).into_iter().chain([BASIC]) {
+        let keys = self.keys();
+        assert!(keys.len() >= 4, "{} lines of keys", keys.len());
+        let markers = MARKERS.map(|(_, marker)| marker).into_iter().chain([BASIC]);
+        for marker in markers.chain(keys.iter().map(String::as_str)) {
             if text.contains(marker) {
                 let line = text.lines().find(|line| line.contains(marker));
                 self.found.push(format!(
@@ -185,10 +370,7 @@ impl Search {
 
 #[test]
 fn no_secret_is_printed_or_kept_when_all_goes_well() {
-    let mut search = Search {
-        shop: open("canary_well"),
-        found: Vec::new(),
-    };
+    let mut search = Search::open("canary_well");
     for line in ["validate", "check", "tables", "setup-sql --all-tables"] {
         search.command(line);
     }
@@ -202,6 +384,7 @@ fn no_secret_is_printed_or_kept_when_all_goes_well() {
         "runs",
         "why to_bearer 1",
         "why to_warehouse 1",
+        "why to_far 1",
         "rejects to_basic",
         "cancel to_bearer",
         "reset to_bearer --yes",
@@ -228,6 +411,7 @@ fn no_secret_is_printed_or_kept_when_all_goes_well() {
         "canary-e6f0-query",
         "webhook-signature",
         "canary-d9d7-tenant",
+        "canary-68ab-request-header",
     ] {
         assert!(seen.contains(marker), "{marker} was not sent");
     }
@@ -235,6 +419,10 @@ fn no_secret_is_printed_or_kept_when_all_goes_well() {
         search.shop.sql("SELECT count(*) FROM contacts").trim(),
         shop::ROWS.to_string()
     );
+    // Through both tunnels, with the password that the command printed.
+    let far = search.shop.sql("SELECT count(*) FROM contacts_far");
+    assert_eq!(far.trim(), shop::ROWS.to_string());
+    assert!(search.shop.terminal.dir.join("was_asked").exists());
     search.end();
 }
 
@@ -249,7 +437,7 @@ fn echo(status: u16, path: &'static str, secrets: &[&str]) -> Script {
 }
 
 /// What each destination knows.
-const KNOWN: [(&str, &[&str]); 7] = [
+const KNOWN: [(&str, &[&str]); 8] = [
     ("/canary-55d1-hook-path", &["canary-55d1-hook-path"]),
     ("/bearer", &["canary-91be-bearer"]),
     (
@@ -264,19 +452,17 @@ const KNOWN: [(&str, &[&str]); 7] = [
     ("/query", &["canary-e6f0-query"]),
     ("/hmac", &["canary-13c8-hmac"]),
     ("/tenant", &["canary-d9d7-tenant"]),
+    ("/requested", &["canary-68ab-request-header"]),
 ];
 
 #[test]
 fn no_secret_is_printed_or_kept_when_the_service_repeats_it() {
     for status in [401, 422] {
-        let mut search = Search {
-            shop: open("canary_echo"),
-            found: Vec::new(),
-        };
+        let mut search = Search::open("canary_echo");
         for (path, secrets) in KNOWN {
             search.shop.api.script(echo(status, path, secrets));
         }
-        for (name, _) in AUTHS {
+        for name in AUTHS.map(|(name, _)| name).into_iter().chain(["parted"]) {
             search.command(&format!("run to_{name} --limit 3"));
             search.command(&format!("rejects to_{name}"));
             search.command(&format!("why to_{name} 1"));
@@ -290,10 +476,7 @@ fn no_secret_is_printed_or_kept_when_the_service_repeats_it() {
 
 #[test]
 fn no_secret_is_printed_when_nothing_can_be_reached() {
-    let mut search = Search {
-        shop: open("canary_down"),
-        found: Vec::new(),
-    };
+    let mut search = Search::open("canary_down");
     search.shop.run("run to_bearer", 0);
     let closed = free_port();
     let down = |variable: &str, url: String| (variable.to_owned(), url);
@@ -347,17 +530,63 @@ fn a_password_that_is_refused_is_not_printed() {
         hba: Some("local all all trust\nhost all all all scram-sha-256\n".into()),
         ..Default::default()
     });
-    let mut search = Search {
-        shop: open("canary_refused"),
-        found: Vec::new(),
-    };
+    let mut search = Search::open("canary_refused");
     let url = format!(
         "postgresql://postgres:canary-4f1c-source-password@127.0.0.1:{}/postgres?sslmode=disable",
         cluster.port
     );
     search.shop.environment.push(("SOURCE_URL".into(), url));
+    let port = format!("port: {}", search.shop.database.port);
+    let elsewhere = format!("port: {}", cluster.port);
+    for source in ["sources/parted.yml", "sources/far.yml"] {
+        search.shop.edit(source, &port, &elsewhere);
+        search.shop.edit(source, "user: ", "user: nobody_");
+    }
     for line in ["check", "plan", "run"] {
         search.command(line);
+    }
+    // A command that prints the password and fails all the same.
+    search
+        .shop
+        .edit("sources/far.yml", "FAR_PASSWORD", "FAR_PASSWORD; exit 7");
+    for line in ["check far", "run to_far"] {
+        search.command(line);
+    }
+    search.end();
+}
+
+#[test]
+fn no_secret_is_printed_when_a_tunnel_does_not_open() {
+    let mut search = Search::open("canary_tunnel");
+    let whole = search.tunnels[0].private.clone();
+    let cut: String = whole.lines().take(3).collect::<Vec<_>>().join("\n");
+    for (variable, value) in [
+        (
+            "TUNNEL_PASSPHRASE",
+            "canary-3a52-target-passphrase".to_owned(),
+        ),
+        ("TUNNEL_KEY", "canary-f06b-tunnel-passphrase".to_owned()),
+        ("TUNNEL_KEY", cut),
+        ("TUNNEL_KEY", search.tunnels[1].private.clone()),
+        (
+            "TARGET_PASSPHRASE",
+            "canary-f06b-tunnel-passphrase".to_owned(),
+        ),
+        ("TARGET_KEY", whole),
+    ] {
+        let kept = search.shop.environment.len();
+        search.shop.environment.push((variable.to_owned(), value));
+        let (line, code) = if variable.starts_with("TUNNEL") {
+            ("check far", 3)
+        } else {
+            ("check target", 1)
+        };
+        let refused = search.shop.run(line, code);
+        assert!(refused.stdout.contains('✗'), "{}", refused.stdout);
+        for line in [line, "run to_far"] {
+            search.command(line);
+        }
+        search.shop.environment.truncate(kept);
     }
     search.end();
 }
