@@ -9,3 +9,4 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 pub mod sshd;
+pub mod tls;

@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rowcast_core::{BoxFuture, Code, Fault, Reason};
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use url::{Host, Url};
 
 use super::address::AddressPolicy;
+use super::tls;
 
 /// Answers are read up to here; what comes after is not looked at.
 pub const ANSWER_MAX: usize = 1 << 20;
@@ -73,7 +73,7 @@ impl Client {
         secure: bool,
     ) -> Result<Self, Reason> {
         let policy = Arc::new(policy);
-        let tls = tls_config(secure)?;
+        let tls = tls::config(secure)?;
         // The agent names the product and its version: services ask for it when they ask us to stop.
         let http = reqwest::Client::builder()
             .user_agent(concat!("rowcast/", env!("CARGO_PKG_VERSION")))
@@ -187,8 +187,8 @@ impl Client {
             if !secure {
                 return Ok(format!("connected to {address}, not encrypted"));
             }
-            let version = handshake(stream, tls, &name, limit)
-                .map_err(|detail| tls_reason(&shown, &detail))?;
+            let version = tls::handshake(stream, tls, &name, limit)
+                .map_err(|err| tls::explain(&shown, err.as_ref()))?;
             Ok(format!("connected to {address}, {version}, verified"))
         })
         .await
@@ -211,62 +211,6 @@ fn open(
         }
     }
     Err(unreachable(host, &last))
-}
-
-fn handshake(
-    mut stream: std::net::TcpStream,
-    tls: Arc<rustls::ClientConfig>,
-    name: &str,
-    limit: Duration,
-) -> Result<&'static str, String> {
-    let say = |err: &dyn std::fmt::Display| err.to_string();
-    let name = name
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let name = rustls::pki_types::ServerName::try_from(name).map_err(|err| say(&err))?;
-    stream
-        .set_read_timeout(Some(limit))
-        .map_err(|err| say(&err))?;
-    stream
-        .set_write_timeout(Some(limit))
-        .map_err(|err| say(&err))?;
-    let mut session = rustls::ClientConnection::new(tls, name).map_err(|err| say(&err))?;
-    while session.is_handshaking() {
-        session.complete_io(&mut stream).map_err(|err| say(&err))?;
-    }
-    Ok(match session.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_3) => "TLS 1.3",
-        Some(rustls::ProtocolVersion::TLSv1_2) => "TLS 1.2",
-        _ => "TLS",
-    })
-}
-
-fn tls_config(secure: bool) -> Result<rustls::ClientConfig, Reason> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let cannot = |err: rustls::Error| {
-        Reason::new(
-            Code::DestinationUnreachable,
-            "the system's certificate authorities can't be loaded",
-        )
-        .detail(err.to_string())
-        .hint("install the package ca-certificates")
-    };
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(cannot)?;
-    let mut config = if secure {
-        builder
-            .with_platform_verifier()
-            .map_err(cannot)?
-            .with_no_client_auth()
-    } else {
-        builder
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth()
-    };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }
 
 /// The time of day, for what other machines compare with theirs: signatures and `Retry-After`
@@ -344,8 +288,8 @@ fn connection_fault(err: &reqwest::Error, host: &str, timeout: Duration) -> Faul
         )));
     }
     if err.is_connect() {
-        if let Some(tls) = cause::<rustls::Error>(err) {
-            return Fault::fatal(tls_reason(host, &tls.to_string()));
+        if cause::<rustls::Error>(err).is_some() {
+            return Fault::fatal(tls::explain(host, err));
         }
         return Fault::refused(unreachable(host, &chain(err)));
     }
@@ -386,17 +330,8 @@ fn unresolved(host: &str, detail: &str) -> Reason {
     .hint("check the spelling of the host and the machine's DNS")
 }
 
-fn tls_reason(host: &str, detail: &str) -> Reason {
-    Reason::new(
-        Code::DestinationUnreachable,
-        format!("no trusted encrypted connection to {host}"),
-    )
-    .detail(detail)
-    .hint("the certificate must be valid for this host and issued by an authority that this machine trusts; add in-house authorities to the system's store")
-}
-
 /// The first cause of a kind, io errors looked into.
-fn cause<'a, T: std::error::Error + 'static>(
+pub(super) fn cause<'a, T: std::error::Error + 'static>(
     err: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a T> {
     let mut next = Some(err);
@@ -417,7 +352,7 @@ fn cause<'a, T: std::error::Error + 'static>(
 }
 
 /// The innermost cause: the only part that says something.
-fn chain(err: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(err: &(dyn std::error::Error + 'static)) -> String {
     let mut last = err;
     while let Some(source) = last.source() {
         last = source;

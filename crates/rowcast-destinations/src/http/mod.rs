@@ -15,6 +15,7 @@ mod descriptor;
 pub mod fuzzed;
 mod line;
 mod request;
+mod tls;
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};

@@ -11,6 +11,7 @@
 mod command;
 mod destination;
 mod encrypted;
+mod https;
 mod judge;
 mod servers;
 mod source;
@@ -110,6 +111,7 @@ fn the_page_of_faults_names_every_end() {
         include_str!("destination.rs"),
         include_str!("servers.rs"),
         include_str!("encrypted.rs"),
+        include_str!("https.rs"),
     ];
     let mut ends = 0;
     for file in files {

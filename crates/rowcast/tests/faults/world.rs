@@ -11,6 +11,7 @@ use rowcast_testkit::proxy::Proxy;
 use serde_json::Value;
 
 use crate::command::{self, Ended};
+use crate::https::Encrypted;
 use crate::judge::{Effect, Fields, Records, judge};
 use crate::{Case, Path};
 
@@ -28,6 +29,8 @@ const TIMEOUT: &str = "3s";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Http,
+    /// With TLS before it; the program trusts one authority.
+    Https,
     Postgres,
 }
 
@@ -43,6 +46,8 @@ pub(crate) struct World {
     pub(crate) to_destination: Proxy,
     dir: tempfile::TempDir,
     receiver: Receiver,
+    /// The encrypted side of an API, and who vouches for it.
+    pub(crate) encrypted: Option<Encrypted>,
     round: i64,
     effects_judged: usize,
 }
@@ -114,10 +119,18 @@ impl World {
             .prefix("rowcast-faults")
             .tempdir()
             .expect("a temporary folder");
+        let mut encrypted = None;
         let (receiver, to_destination) = match kind {
             Kind::Http => {
                 let api = Api::start();
                 let proxy = Proxy::to(api.address());
+                (Receiver::Http(api), proxy)
+            }
+            Kind::Https => {
+                let api = Api::start();
+                let before = Encrypted::before(&api, dir.path());
+                let proxy = Proxy::to(before.front.address());
+                encrypted = Some(before);
                 (Receiver::Http(api), proxy)
             }
             Kind::Postgres => {
@@ -135,6 +148,7 @@ impl World {
             to_destination,
             dir,
             receiver,
+            encrypted,
             round: 0,
             effects_judged: 0,
         };
@@ -158,7 +172,12 @@ impl World {
         let destination = match &self.receiver {
             Receiver::Http(_) => format!(
                 "destination: there\nconnector: http\nallow_addresses: [127.0.0.1/32]\n{more}  \
-                 url: http://127.0.0.1:{port}/rows\n"
+                 url: {}://127.0.0.1:{port}/rows\n",
+                if self.encrypted.is_some() {
+                    "https"
+                } else {
+                    "http"
+                }
             ),
             Receiver::Postgres(target) => format!(
                 "destination: there\nconnector: postgres\n{more}  \
@@ -238,7 +257,16 @@ impl World {
 
     /// One run, not yet started.
     pub(crate) fn run(&self) -> std::process::Command {
-        command::rowcast(self.dir(), &["run", "rows", "--json"])
+        self.rowcast(&["run", "rows", "--json"])
+    }
+
+    /// Any command, not yet started.
+    pub(crate) fn rowcast(&self, words: &[&str]) -> std::process::Command {
+        let mut command = command::rowcast(self.dir(), words);
+        if let Some(encrypted) = &self.encrypted {
+            command.env("SSL_CERT_FILE", &encrypted.roots);
+        }
+        command
     }
 
     /// Changes the source, breaks something, runs, mends it, and judges. Gives the run's end.
