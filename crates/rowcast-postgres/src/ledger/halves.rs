@@ -110,6 +110,13 @@ impl Extraction<'_> {
         {
             return Ok(None);
         }
+        let may = client
+            .query_typed(MAY_SHARE, &[])
+            .await
+            .map_err(|error| db_error(&error, &self.what()))?;
+        if !may.first().is_some_and(|row| row.get(0)) {
+            return Ok(None);
+        }
         let rows = client
             .query_typed(BOUND, &[(&table, Type::OID), (&key.name, Type::TEXT)])
             .await
@@ -230,6 +237,12 @@ fn divisible(key: &KeyColumn) -> bool {
         KeyForm::Numeric => false,
     }
 }
+
+/// Whether the role may do what a second connection needs. Both are everybody's by default; where an
+/// administrator took one away, the error would end the transaction of the first connection too.
+const MAY_SHARE: &str = "\
+SELECT pg_catalog.has_function_privilege('pg_catalog.pg_export_snapshot()', 'EXECUTE') \
+AND pg_catalog.has_table_privilege('pg_catalog.pg_stats', 'SELECT')";
 
 /// The middle of a column that can't be null, as text. A column with few values has no histogram.
 const BOUND: &str = "\

@@ -151,7 +151,13 @@ async fn rule_3_text_keys_are_merged_by_their_indexes_in_byte_order_only() {
 
 /// Whether a table with this key is read in two halves from `two_from` rows on.
 async fn halved(name: &str, key: &str, literal: &str, two_from: u64) -> bool {
+    halved_after("", name, key, literal, two_from).await
+}
+
+/// The same, after a statement that a superuser ran.
+async fn halved_after(before: &str, name: &str, key: &str, literal: &str, two_from: u64) -> bool {
     let (client, ledger, shape) = filled(name, key, literal).await;
+    client.batch_execute(before).await.unwrap();
     let config = &ledger.config;
     model::begin(&client, &config.model, None).await.unwrap();
     let model = model::describe(&client, config).await.unwrap();
@@ -194,4 +200,30 @@ async fn tables_are_read_in_halves_when_they_are_large_and_their_key_can_be_divi
         !halved("halfnumeric", "numeric", "i", 5000).await,
         "the text of a numeric is not its order"
     );
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_share_its_snapshot_reads_a_table_over_one_connection() {
+    for (name, revoke, expected) in [
+        ("halfreader", "SELECT 1", true),
+        (
+            "halfsnapshot",
+            "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_export_snapshot() FROM PUBLIC",
+            false,
+        ),
+        (
+            "halfstatistics",
+            "REVOKE SELECT ON pg_catalog.pg_stats FROM PUBLIC",
+            false,
+        ),
+    ] {
+        let role = format!("role_{name}");
+        let before = format!(
+            "{revoke}; CREATE ROLE {role}; GRANT SELECT ON t TO {role}; \
+             GRANT USAGE ON SCHEMA _rowcast TO {role}; \
+             GRANT SELECT ON ALL TABLES IN SCHEMA _rowcast TO {role}; SET ROLE {role}"
+        );
+        let halved = halved_after(&before, name, "int", "i", 5000).await;
+        assert_eq!(halved, expected, "{name}");
+    }
 }
