@@ -5,7 +5,7 @@
 //! caller hands in a lookup). Everything is reported at once, and a secret never shows.
 //!
 //! Documents are described once, in `documents`; strict reading, suggestions, the editor's JSON
-//! Schema ([`schema`]) and the reference pages ([`reference`]) all come from there.
+//! Schema ([`schema`]) and the reference pages ([`mod@reference`]) all come from there.
 
 mod checks;
 mod documents;
