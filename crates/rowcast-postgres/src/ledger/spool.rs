@@ -1,5 +1,7 @@
-//! The change set of a run on the worker's disk: bounded, compressed, gone with the process.
+//! The change set of a run on the worker's disk: bounded, gone with the process.
 //!
+//! The first part of a spool is written as it is, because compressing costs more time than writing
+//! to the page cache; what comes behind it is compressed, because a large spool costs disk space.
 //! It is never the source of truth: state moves only on acknowledgement, so losing the spool means
 //! diffing again. It must not grow without limit and must not fill the disk.
 
@@ -11,6 +13,11 @@ use rowcast_core::{Code, Reason};
 
 /// Tuples are compressed together in blocks of about this many bytes.
 const BLOCK_BYTES: usize = 256 * 1024;
+/// So many bytes are written as they are, before blocks are compressed; never more than a quarter
+/// of what the spool may hold.
+const PLAIN_BYTES: u64 = 512 * 1024 * 1024;
+/// Set in the length of a block that is compressed.
+const COMPRESSED: u32 = 1 << 31;
 /// Free space is looked at after so many written bytes.
 const SPACE_CHECK_BYTES: u64 = 64 * 1024 * 1024;
 /// Space that is left to others on the disk.
@@ -95,20 +102,23 @@ impl Spool {
     fn flush(&mut self, part: Part) -> Result<(), Reason> {
         let dir = self.config.dir.clone();
         let segment = &mut self.segments[part as usize];
-        let block = lz4_flex::block::compress_prepend_size(&segment.buffer);
+        let plain = self.bytes < PLAIN_BYTES.min(self.config.max_bytes / 4);
+        let packed = (!plain).then(|| lz4_flex::block::compress_prepend_size(&segment.buffer));
+        let block = packed.as_ref().unwrap_or(&segment.buffer);
+        let length = block.len() as u32 | if plain { 0 } else { COMPRESSED };
+        let written = block.len() as u64 + 4;
         let io = |error| unwritable(&dir, &error);
         if segment.file.is_none() {
             std::fs::create_dir_all(&dir).map_err(io)?;
             segment.file = Some(tempfile::tempfile_in(&dir).map_err(io)?);
         }
         if let Some(file) = &mut segment.file {
-            file.write_all(&(block.len() as u32).to_le_bytes())
-                .map_err(io)?;
-            file.write_all(&block).map_err(io)?;
+            file.write_all(&length.to_le_bytes()).map_err(io)?;
+            file.write_all(block).map_err(io)?;
         }
         segment.blocks += 1;
         segment.buffer.clear();
-        self.bytes += block.len() as u64 + 4;
+        self.bytes += written;
         if self.bytes > self.config.max_bytes {
             return Err(Reason::new(
                 Code::SpoolFull,
@@ -245,10 +255,14 @@ impl SpoolReader {
                     .ok_or_else(|| Reason::defect("a spool file is missing"))?;
                 let mut length = [0; 4];
                 file.read_exact(&mut length).map_err(io)?;
-                let mut compressed = vec![0; u32::from_le_bytes(length) as usize];
-                file.read_exact(&mut compressed).map_err(io)?;
-                self.block = lz4_flex::block::decompress_size_prepended(&compressed)
-                    .map_err(|error| Reason::defect(format!("the spool is damaged: {error}")))?;
+                let length = u32::from_le_bytes(length);
+                self.block.resize((length & !COMPRESSED) as usize, 0);
+                file.read_exact(&mut self.block).map_err(io)?;
+                if length & COMPRESSED != 0 {
+                    self.block = lz4_flex::block::decompress_size_prepended(&self.block).map_err(
+                        |error| Reason::defect(format!("the spool is damaged: {error}")),
+                    )?;
+                }
                 return Ok(true);
             }
             // What never outgrew the buffer, or the rest behind the last block.
@@ -273,7 +287,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = SpoolConfig {
             dir: dir.path().into(),
-            ..SpoolConfig::default()
+            // The first of its three blocks is plain, the others are compressed.
+            max_bytes: 1024 * 1024,
         };
         let mut spool = Spool::new(config);
         let long = vec![7_u8; 1000];
@@ -283,7 +298,11 @@ mod tests {
                 .push(part, &[&i.to_be_bytes(), long.as_slice()].concat())
                 .unwrap();
         }
-        assert!(spool.bytes() > 0, "a megabyte must have reached the disk");
+        let disk = spool.bytes();
+        assert!(
+            (BLOCK_BYTES as u64 + 1..3 * BLOCK_BYTES as u64).contains(&disk),
+            "{disk} bytes are neither all plain nor all compressed"
+        );
         let mut reader = spool.into_reader(u64::MAX).unwrap();
         let mut seen = Vec::new();
         while let Some(tuple) = reader.next().unwrap() {
