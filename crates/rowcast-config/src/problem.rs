@@ -20,9 +20,7 @@ pub(crate) struct File {
 impl File {
     /// The lines as YAML counts them: a carriage return without a line feed ends one too.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
-        self.text
-            .split('\n')
-            .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
+        self.text.lines().flat_map(|line| line.split('\r'))
     }
 }
 

@@ -138,10 +138,10 @@ fn list(bytes: &[u8]) -> Result<Value> {
     }
     let mut lengths = Vec::new();
     for _ in 0..dimensions {
-        // An empty array has no dimensions. An empty one inside would let a few bytes claim
-        // millions of lists.
+        // An empty array has no dimensions, or one without items (int2vector). An empty one inside
+        // another would let a few bytes claim millions of lists.
         let length = usize::try_from(cursor.i32()?).map_err(|_| Malformed)?;
-        if length == 0 {
+        if length == 0 && dimensions > 1 {
             return Err(Malformed);
         }
         lengths.push(length);
