@@ -190,6 +190,7 @@ fn shape_of(kind: &SettingKind) -> Shape {
         SettingKind::Group(members) => Shape::Group(keys_of(members)),
         SettingKind::OneOf(members) => Shape::OneOf(keys_of(members)),
         SettingKind::TextList => Shape::List(Box::new(Shape::Text)),
+        SettingKind::List(kind) => Shape::List(Box::new(shape_of(kind))),
         SettingKind::Map(kind) => Shape::Map(Box::new(shape_of(kind))),
         SettingKind::Tree => Shape::Tree,
         SettingKind::Either(kinds) => Shape::Either(kinds.iter().map(shape_of).collect()),

@@ -23,6 +23,8 @@ pub enum SettingKind {
     OneOf(Vec<Setting>),
     /// A list of text.
     TextList,
+    /// A list of values of one kind.
+    List(Box<SettingKind>),
     /// Free names to values of one kind (headers).
     Map(Box<SettingKind>),
     /// A tree of mappings, lists and text that may hold `{{ … }}` templates.
@@ -84,6 +86,41 @@ impl Setting {
     }
 }
 
+/// One object of a connector that knows its objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectDescription {
+    /// The word after `object:`; `*` stands for every name that has no description of its own.
+    pub name: &'static str,
+    pub title: &'static str,
+    pub help: &'static str,
+    /// What can be asked for: a part of the connector's operations.
+    pub operations: Vec<Operation>,
+    /// Fields a record may be matched by, one at a time; empty means any.
+    pub match_on: Vec<&'static str>,
+    pub fields: Vec<FieldDescription>,
+    /// Fields without a description are taken too.
+    pub any_field: bool,
+}
+
+/// One field of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldDescription {
+    pub name: &'static str,
+    /// The service's own word: `string`, `email`, `number`.
+    pub type_name: &'static str,
+    /// Inserts and upserts without it are refused.
+    pub required: bool,
+    pub help: &'static str,
+}
+
+impl Descriptor {
+    /// The description of an object, by its own name or by `*`.
+    pub fn object(&self, name: &str) -> Option<&ObjectDescription> {
+        let named = |wanted: &str| self.objects.iter().find(|object| object.name == wanted);
+        named(name).or_else(|| named("*"))
+    }
+}
+
 /// Everything there is to know about a connector before it is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Descriptor {
@@ -101,6 +138,8 @@ pub struct Descriptor {
     pub object_required: bool,
     /// What `object` means here: `table`, `file`.
     pub object_help: &'static str,
+    /// The objects, where the connector knows them before it is asked; empty means any.
+    pub objects: Vec<ObjectDescription>,
     /// It writes down changes, run by run, and holds no records that two syncs could fight over.
     pub logs_changes: bool,
 }

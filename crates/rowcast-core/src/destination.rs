@@ -34,6 +34,8 @@ pub struct Capabilities {
     pub operations: Vec<Operation>,
     /// Most records in one write; 1 = one record a request.
     pub batch_records_max: usize,
+    /// Operations whose writes hold fewer records, or take several requests.
+    pub operation_limits: Vec<OperationLimit>,
     /// Most bytes of one write, by the engine's estimate of the records' JSON.
     pub batch_bytes_max: usize,
     /// Writes in flight together.
@@ -47,6 +49,37 @@ pub struct Capabilities {
     pub exactly_once: bool,
     /// Records are durable only after `finish` (semantics 15).
     pub publishes: bool,
+}
+
+/// What one operation's writes differ in from the others'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperationLimit {
+    pub operation: Operation,
+    /// Most records in one write, at most `batch_records_max`.
+    pub records_max: usize,
+    /// Requests that one write makes: 2 when records are looked up first.
+    pub requests: u32,
+}
+
+impl Capabilities {
+    /// Most records in one write of an operation; at least 1.
+    pub fn records_max(&self, operation: Operation) -> usize {
+        let most = self.batch_records_max;
+        self.limit(operation)
+            .map_or(most, |limit| limit.records_max.min(most))
+            .max(1)
+    }
+
+    /// Requests that one write of an operation makes.
+    pub fn requests(&self, operation: Operation) -> u32 {
+        self.limit(operation)
+            .map_or(1, |limit| limit.requests.max(1))
+    }
+
+    fn limit(&self, operation: Operation) -> Option<&OperationLimit> {
+        let mut limits = self.operation_limits.iter();
+        limits.find(|limit| limit.operation == operation)
+    }
 }
 
 /// What a connector is built from: its own settings and what the sync asks of it.

@@ -26,6 +26,7 @@ pub fn descriptor() -> Descriptor {
         operations: Operation::ALL.to_vec(),
         object_required: false,
         object_help: "",
+        objects: Vec::new(),
         logs_changes: true,
     }
 }
@@ -39,6 +40,7 @@ pub(crate) fn build(
         capabilities: Capabilities {
             operations: Operation::ALL.to_vec(),
             batch_records_max: config.batch_records.unwrap_or(RECORDS_MAX),
+            operation_limits: Vec::new(),
             batch_bytes_max: config.batch_bytes.unwrap_or(8_000_000),
             concurrency_max: config.concurrency.unwrap_or(1),
             rate: config.rate,

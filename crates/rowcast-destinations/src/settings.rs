@@ -124,6 +124,14 @@ impl Problems {
                     self.wrong(path, "a list of text");
                 }
             }
+            SettingKind::List(kind) => match value {
+                SettingValue::List(items) => {
+                    for (position, item) in items.iter().enumerate() {
+                        self.check(kind, item, &format!("{path}[{position}]"));
+                    }
+                }
+                _ => self.wrong(path, "a list"),
+            },
             SettingKind::Map(kind) => match value {
                 SettingValue::Map(members) => {
                     for (name, value) in members {
@@ -189,6 +197,7 @@ pub fn describe(kind: &SettingKind) -> String {
             format!("exactly one of {}", names.join(", "))
         }
         SettingKind::TextList => "list of text".into(),
+        SettingKind::List(kind) => format!("list of {}", describe(kind)),
         SettingKind::Map(kind) => format!("names to {}", describe(kind)),
         SettingKind::Tree => "tree with templates".into(),
         SettingKind::Either(kinds) => {

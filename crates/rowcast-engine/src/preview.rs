@@ -64,7 +64,8 @@ struct Batches {
 impl Batches {
     fn add(&mut self, outgoing: Outgoing, capabilities: &Capabilities) {
         let bytes = outgoing.note.bytes;
-        if self.records >= capabilities.batch_records_max.max(1)
+        let operation = outgoing.record.operation;
+        if self.records >= capabilities.records_max(operation)
             || (self.records > 0 && self.bytes + bytes > capabilities.batch_bytes_max)
         {
             self.full = true;
@@ -72,7 +73,7 @@ impl Batches {
             self.bytes = 0;
         }
         if self.records == 0 {
-            self.calls += 1;
+            self.calls += u64::from(capabilities.requests(operation));
         }
         self.records += 1;
         self.bytes += bytes;

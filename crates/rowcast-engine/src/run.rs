@@ -11,8 +11,8 @@ use rowcast_core::guard::{self, Held};
 use rowcast_core::ledger::{ChangeSet, DiffRequest, OpenRequest};
 use rowcast_core::value::Name;
 use rowcast_core::{
-    BoxFuture, Code, Destination, Fault, Kind, Lease, Ledger, Mapper, Reason, RunContext,
-    RunReport, RunStatus, SyncPlan, killpoint,
+    BoxFuture, Code, Destination, Fault, Kind, Lease, Ledger, Mapper, Operation, Reason,
+    RunContext, RunReport, RunStatus, SyncPlan, killpoint,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -490,7 +490,7 @@ pub(crate) fn stale(options: &RunOptions, changes: &ChangeSet) -> Option<Reason>
 /// How many requests a change set needs, if nothing is retried or split.
 fn calls(input: &RunInput, changes: &ChangeSet) -> u64 {
     let plan = &input.plan;
-    let batch = input.destination.capabilities().batch_records_max.max(1) as u64;
+    let capabilities = input.destination.capabilities();
     let asks = |kind| plan.on.includes(kind) && plan.mode.operation(kind).is_some();
     let counts = &changes.counts;
     let mut deletes = 0;
@@ -511,5 +511,18 @@ fn calls(input: &RunInput, changes: &ChangeSet) -> u64 {
         deletes = deletes.min(max);
         writes = writes.min(max - deletes);
     }
-    deletes.div_ceil(batch) + writes.div_ceil(batch)
+    // Which of insert, update and upsert a change becomes is not known yet: the dearest counts.
+    let needed = |count: u64, operation| {
+        let batch = capabilities.records_max(operation) as u64;
+        count.div_ceil(batch) * u64::from(capabilities.requests(operation))
+    };
+    let dearest = plan
+        .mode
+        .operations()
+        .into_iter()
+        .filter(|operation| *operation != Operation::Delete)
+        .map(|operation| needed(writes, operation))
+        .max();
+    let deleting = needed(deletes, Operation::Delete);
+    deleting + dearest.unwrap_or_else(|| needed(writes, Operation::Delete))
 }

@@ -119,7 +119,7 @@ pub(crate) struct Supply {
     taken: HashSet<u64>,
     /// Keys whose old identity could not be deleted in the first pass: decided already.
     pub decided: HashSet<Key>,
-    records_max: usize,
+    capabilities: Capabilities,
     bytes_max: usize,
     publishes: bool,
     /// Records this run may still send.
@@ -150,7 +150,7 @@ impl Supply {
             deletes_over: false,
             taken: HashSet::new(),
             decided: HashSet::new(),
-            records_max: capabilities.batch_records_max.max(1),
+            capabilities: capabilities.clone(),
             bytes_max: capabilities.batch_bytes_max,
             publishes: capabilities.publishes,
             budget,
@@ -321,17 +321,18 @@ impl Supply {
         if self.open[position].bytes + note.bytes > self.bytes_max {
             self.close(position);
         }
+        let most = self.capabilities.records_max(operation);
         let open = &mut self.open[position];
         open.bytes += note.bytes;
         let Outgoing { record, note } = *outgoing;
         if open.records.is_empty() {
-            let records = self.records_max.min(RECORDS_RESERVED);
+            let records = most.min(RECORDS_RESERVED);
             open.records.reserve_exact(records);
             open.notes.reserve_exact(records);
         }
         open.records.push(record);
         open.notes.push(note);
-        if open.records.len() >= self.records_max {
+        if open.records.len() >= most {
             self.close(position);
         }
     }

@@ -115,6 +115,7 @@ impl Postgres {
                 batch_records_max: config
                     .batch_records
                     .map_or(BATCH_RECORDS, |records| records.clamp(1, BATCH_RECORDS_MAX)),
+                operation_limits: Vec::new(),
                 batch_bytes_max: config
                     .batch_bytes
                     .map_or(BATCH_BYTES, |bytes| bytes.clamp(1, BATCH_BYTES_MAX)),

@@ -174,6 +174,7 @@ pub(crate) fn descriptors() -> Vec<Descriptor> {
             operations: Operation::ALL.to_vec(),
             object_required: false,
             object_help: "",
+            objects: Vec::new(),
             logs_changes: false,
         },
         Descriptor {
@@ -187,6 +188,7 @@ pub(crate) fn descriptors() -> Vec<Descriptor> {
             operations: Operation::ALL.to_vec(),
             object_required: true,
             object_help: "the table, such as `public.contacts`",
+            objects: Vec::new(),
             logs_changes: false,
         },
         Descriptor {
@@ -198,6 +200,7 @@ pub(crate) fn descriptors() -> Vec<Descriptor> {
             operations: vec![Operation::Upsert, Operation::Insert],
             object_required: false,
             object_help: "",
+            objects: Vec::new(),
             logs_changes: true,
         },
         Descriptor {
@@ -209,6 +212,7 @@ pub(crate) fn descriptors() -> Vec<Descriptor> {
             operations: Operation::ALL.to_vec(),
             object_required: false,
             object_help: "",
+            objects: Vec::new(),
             logs_changes: true,
         },
     ]

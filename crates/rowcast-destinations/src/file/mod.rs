@@ -72,6 +72,7 @@ pub fn descriptor() -> Descriptor {
         operations: Operation::ALL.to_vec(),
         object_required: false,
         object_help: "a name for the path",
+        objects: Vec::new(),
         logs_changes: true,
     }
 }
@@ -152,6 +153,7 @@ pub(crate) fn build(
         capabilities: Capabilities {
             operations: Operation::ALL.to_vec(),
             batch_records_max: config.batch_records.unwrap_or(RECORDS_MAX),
+            operation_limits: Vec::new(),
             batch_bytes_max: config.batch_bytes.unwrap_or(8_000_000),
             // Lines have an order: that of the changes.
             concurrency_max: 1,

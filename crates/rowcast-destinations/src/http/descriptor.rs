@@ -19,6 +19,7 @@ pub fn descriptor() -> Descriptor {
         operations: Operation::ALL.to_vec(),
         object_required: false,
         object_help: "a name for messages; the service does not see it",
+        objects: Vec::new(),
         logs_changes: false,
     }
 }

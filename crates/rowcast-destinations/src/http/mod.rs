@@ -93,6 +93,7 @@ impl Http {
                 .map(|(operation, _)| *operation)
                 .collect(),
             batch_records_max: settings.format.records_max(config.batch_records),
+            operation_limits: Vec::new(),
             batch_bytes_max: config.batch_bytes.unwrap_or(BATCH_BYTES),
             concurrency_max: config.concurrency.unwrap_or(CONCURRENCY).max(1),
             rate: config.rate,

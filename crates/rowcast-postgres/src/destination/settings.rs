@@ -96,6 +96,7 @@ pub fn descriptor() -> Descriptor {
         operations: Operation::ALL.to_vec(),
         object_required: true,
         object_help: "table, or schema.table",
+        objects: Vec::new(),
         logs_changes: false,
     }
 }

@@ -49,6 +49,7 @@ impl MemoryDestination {
             capabilities: Capabilities {
                 operations: Operation::ALL.to_vec(),
                 batch_records_max: records,
+                operation_limits: Vec::new(),
                 batch_bytes_max: 1 << 20,
                 concurrency_max: concurrency,
                 rate: None,
