@@ -6,10 +6,7 @@ use rowcast_core::{Key, Value};
 use crate::harness::{World, reject};
 
 async fn synced(name: &str) -> World {
-    let world = World::new(name).await;
-    world
-        .sql("INSERT INTO customers SELECT i, 'n' || i, 'p' FROM generate_series(1, 5) i")
-        .await;
+    let world = World::with_customers(name, 5).await;
     world.run().await;
     world
 }

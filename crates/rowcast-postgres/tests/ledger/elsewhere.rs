@@ -1,6 +1,6 @@
 //! State in another database: the same law, by a merge on the worker.
 
-use rowcast_core::ledger::{DiffRequest, Ledger, Step};
+use rowcast_core::ledger::{DiffRequest, Ledger};
 use rowcast_core::{Key, Mode};
 use rowcast_postgres::ledger::ModelBody;
 use rowcast_testkit::postgres::Cluster;
@@ -63,17 +63,8 @@ async fn rule_23_an_interrupted_run_is_settled_elsewhere_too() {
     world
         .sql("INSERT INTO customers SELECT i, 'n', 'p' FROM generate_series(1, 3) i")
         .await;
-    let ledger = world.ledger();
-    let lease = world.open(&ledger).await.unwrap();
-    let found = world
-        .changes(&ledger, Some(&lease), &DiffRequest::default())
-        .await
-        .unwrap();
-    let step = Step {
-        open: World::intents(&lease, &found.changes),
-        ..Step::default()
-    };
-    ledger.commit(&lease, step).await.unwrap();
+    let (ledger, lease, found) = world.begin().await;
+    World::announce(&ledger, &lease, &found.changes).await;
     let mut step = world.delivered(&found.changes[..1]);
     step.close = vec![1];
     ledger.commit(&lease, step).await.unwrap();

@@ -1,21 +1,13 @@
 //! Leases: one run at a time, and nothing from a run that was taken over.
 
-use rowcast_core::ledger::{DiffRequest, Ledger, OpenRequest, Step};
+use rowcast_core::ledger::{DiffRequest, Ledger, OpenRequest};
 use rowcast_core::{Code, RunStatus};
 
 use crate::harness::World;
 
-async fn two(name: &str) -> World {
-    let world = World::new(name).await;
-    world
-        .sql("INSERT INTO customers VALUES (1, 'a', 'p'), (2, 'b', 'p')")
-        .await;
-    world
-}
-
 #[tokio::test]
 async fn rule_13_a_running_sync_is_not_started_again() {
-    let world = two("f_running").await;
+    let world = World::with_customers("f_running", 2).await;
     let ledger = world.ledger();
     let lease = world.open(&ledger).await.unwrap();
     let reason = world.open(&world.ledger()).await.unwrap_err();
@@ -39,13 +31,8 @@ async fn rule_13_a_running_sync_is_not_started_again() {
 
 #[tokio::test]
 async fn rule_13_a_run_that_was_taken_over_writes_nothing() {
-    let world = two("f_taken").await;
-    let old = world.ledger();
-    let lease = world.open(&old).await.unwrap();
-    let found = world
-        .changes(&old, Some(&lease), &DiffRequest::default())
-        .await
-        .unwrap();
+    let world = World::with_customers("f_taken", 2).await;
+    let (old, lease, found) = world.begin().await;
     world
         .sql("UPDATE _rowcast.sync SET lease_until = NULL")
         .await;
@@ -73,7 +60,7 @@ async fn rule_13_a_run_that_was_taken_over_writes_nothing() {
 
 #[tokio::test]
 async fn rule_13_a_dead_run_without_intents_is_taken_over_at_once() {
-    let world = two("f_dead").await;
+    let world = World::with_customers("f_dead", 2).await;
     let request = OpenRequest {
         request_timeout: std::time::Duration::from_secs(3600),
         ..OpenRequest::default()
@@ -90,18 +77,9 @@ async fn rule_13_a_dead_run_without_intents_is_taken_over_at_once() {
 
 #[tokio::test]
 async fn rule_13_a_dead_run_with_open_intents_is_waited_out() {
-    let world = two("f_waited").await;
-    let dead = world.ledger();
-    let lease = world.open(&dead).await.unwrap();
-    let found = world
-        .changes(&dead, Some(&lease), &DiffRequest::default())
-        .await
-        .unwrap();
-    let step = Step {
-        open: World::intents(&lease, &found.changes),
-        ..Step::default()
-    };
-    dead.commit(&lease, step).await.unwrap();
+    let world = World::with_customers("f_waited", 2).await;
+    let (dead, lease, found) = world.begin().await;
+    World::announce(&dead, &lease, &found.changes).await;
     world.holder_dies().await;
     let until = world
         .number("SELECT (extract(epoch FROM lease_until) * 1000)::bigint FROM _rowcast.sync")
@@ -119,13 +97,8 @@ async fn rule_13_a_dead_run_with_open_intents_is_waited_out() {
 
 #[tokio::test]
 async fn rule_13_a_reset_fences_what_came_before() {
-    let world = two("f_reset").await;
-    let old = world.ledger();
-    let lease = world.open(&old).await.unwrap();
-    let found = world
-        .changes(&old, Some(&lease), &DiffRequest::default())
-        .await
-        .unwrap();
+    let world = World::with_customers("f_reset", 2).await;
+    let (old, lease, found) = world.begin().await;
     world
         .sql("UPDATE _rowcast.sync SET lease_until = NULL")
         .await;
@@ -153,7 +126,7 @@ async fn rule_13_a_reset_fences_what_came_before() {
 
 #[tokio::test]
 async fn rule_13_a_cancel_is_noticed_at_the_next_renewal() {
-    let world = two("f_cancel").await;
+    let world = World::with_customers("f_cancel", 2).await;
     let ledger = world.ledger();
     assert!(!world.admin().cancel("customers_to_crm").await.unwrap());
     let lease = world.open(&ledger).await.unwrap();
@@ -171,7 +144,7 @@ async fn rule_13_a_cancel_is_noticed_at_the_next_renewal() {
 
 #[tokio::test]
 async fn rule_13_an_opening_that_fails_gives_its_lease_back() {
-    let world = two("f_back").await;
+    let world = World::with_customers("f_back", 2).await;
     world.run().await;
     world
         .sql("ALTER TABLE _rowcast.run_history RENAME TO elsewhere")
@@ -185,13 +158,8 @@ async fn rule_13_an_opening_that_fails_gives_its_lease_back() {
 
 #[tokio::test]
 async fn rule_13_work_that_was_abandoned_is_not_committed_by_the_next_step() {
-    let world = two("f_abandoned").await;
-    let ledger = world.ledger();
-    let lease = world.open(&ledger).await.unwrap();
-    let found = world
-        .changes(&ledger, Some(&lease), &DiffRequest::default())
-        .await
-        .unwrap();
+    let world = World::with_customers("f_abandoned", 2).await;
+    let (ledger, lease, found) = world.begin().await;
     let mut other = world.database.client().await;
     let blocking = other.transaction().await.unwrap();
     blocking

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rowcast_core::ledger::{DiffRequest, Intent, IntentItem, Ledger, Step, Whole};
+use rowcast_core::ledger::{Intent, IntentItem, Ledger, Step, Whole};
 use rowcast_core::{Change, Lease, Operation, RunReport, RunStatus};
 use rowcast_postgres::ledger::PgLedger;
 
@@ -26,13 +26,7 @@ struct Run {
 }
 
 async fn start(world: &World) -> Run {
-    let ledger = world.ledger();
-    let lease = world.open(&ledger).await.unwrap();
-    let mut found = world
-        .changes(&ledger, Some(&lease), &DiffRequest::default())
-        .await
-        .unwrap();
-    found.changes.sort_by(|a, b| a.key.cmp(&b.key));
+    let (ledger, lease, found) = world.begin().await;
     Run {
         ledger,
         lease,

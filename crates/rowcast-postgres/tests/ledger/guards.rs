@@ -1,7 +1,6 @@
 //! What holds a run: a source that moved back, columns that changed their type, removals.
 
 use rowcast_core::guard::{Guard, Guards, judge};
-use rowcast_core::ledger::DiffRequest;
 use rowcast_core::{Mode, RunStatus};
 
 use crate::harness::World;
@@ -29,12 +28,7 @@ async fn rule_20_a_source_that_moved_back_is_held_until_somebody_says_so() {
         assert_eq!(world.plan().await.unwrap().held, ["moved-back"], "{name}");
         assert_eq!(world.run().await.held, ["moved-back"]);
         // A run that fails before anyone judged says nothing about the source.
-        let ledger = world.ledger();
-        let lease = world.open(&ledger).await.unwrap();
-        let found = world
-            .changes(&ledger, Some(&lease), &DiffRequest::default())
-            .await
-            .unwrap();
+        let (ledger, lease, found) = world.begin().await;
         assert_eq!(found.held, ["moved-back"]);
         world.finish(&ledger, &lease, RunStatus::Failed).await;
         assert_eq!(world.run().await.held, ["moved-back"]);

@@ -136,6 +136,17 @@ impl World {
         }
     }
 
+    /// A world with the customers 1, 2, … `count`, named n1, n2, …, all on plan p.
+    pub(crate) async fn with_customers(name: &str, count: u32) -> Self {
+        let world = Self::new(name).await;
+        world
+            .sql(&format!(
+                "INSERT INTO customers SELECT i, 'n' || i, 'p' FROM generate_series(1, {count}) i"
+            ))
+            .await;
+        world
+    }
+
     pub(crate) fn ledger(&self) -> PgLedger {
         PgLedger::new(self.config.clone())
     }
@@ -179,6 +190,27 @@ impl World {
             held: set.held.iter().map(|held| held.guard.as_str()).collect(),
             duplicates: set.duplicates,
         })
+    }
+
+    /// A run that has found its changes, in order of their keys, and sent nothing yet.
+    pub(crate) async fn begin(&self) -> (PgLedger, Arc<Lease>, Ran) {
+        let ledger = self.ledger();
+        let lease = self.open(&ledger).await.unwrap();
+        let mut found = self
+            .changes(&ledger, Some(&lease), &DiffRequest::default())
+            .await
+            .unwrap();
+        found.changes.sort_by(|a, b| a.key.cmp(&b.key));
+        (ledger, lease, found)
+    }
+
+    /// Commits an intent for each of the changes.
+    pub(crate) async fn announce(ledger: &PgLedger, lease: &Lease, changes: &[Change]) {
+        let step = Step {
+            open: Self::intents(lease, changes),
+            ..Step::default()
+        };
+        ledger.commit(lease, step).await.unwrap();
     }
 
     /// What a run would do, without a lease.

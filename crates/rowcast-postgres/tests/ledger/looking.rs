@@ -9,14 +9,6 @@ use crate::harness::{World, lose, reject};
 
 const SYNC: &str = "customers_to_crm";
 
-async fn three(name: &str) -> World {
-    let world = World::new(name).await;
-    world
-        .sql("INSERT INTO customers SELECT i, 'n' || i, 'p' FROM generate_series(1, 3) i")
-        .await;
-    world
-}
-
 #[tokio::test]
 async fn rule_27_the_log_has_every_operation_or_errors_only() {
     for (name, level, lines) in [
@@ -24,7 +16,7 @@ async fn rule_27_the_log_has_every_operation_or_errors_only() {
         ("l_all", LogLevel::All, 3),
         ("l_errors", LogLevel::Errors, 1),
     ] {
-        let mut world = three(name).await;
+        let mut world = World::with_customers(name, 3).await;
         world.config.sync.log = level;
         world.run_with(reject(2)).await.unwrap();
         let count = world.number("SELECT count(*) FROM _rowcast.row_log").await;
@@ -40,16 +32,7 @@ async fn rule_27_large_runs_log_errors_only_by_default() {
     world
         .sql("INSERT INTO customers SELECT i, 'n', 'p' FROM generate_series(1, 10000) i")
         .await;
-    let ledger = world.ledger();
-    let lease = world.open(&ledger).await.unwrap();
-    let found = world
-        .changes(
-            &ledger,
-            Some(&lease),
-            &rowcast_core::ledger::DiffRequest::default(),
-        )
-        .await
-        .unwrap();
+    let (ledger, lease, found) = world.begin().await;
     use rowcast_core::ledger::Ledger;
     ledger
         .commit(&lease, world.delivered(&found.changes))
@@ -64,7 +47,7 @@ async fn rule_27_large_runs_log_errors_only_by_default() {
 
 #[tokio::test]
 async fn rule_27_why_answers_from_state_rejects_doubts_and_log() {
-    let world = three("l_why").await;
+    let world = World::with_customers("l_why", 3).await;
     let bad = |change: &rowcast_core::Change| reject(1)(change).or_else(|| lose(2)(change));
     world.run_with(bad).await.unwrap();
     let why = async |key: &str| world.admin().why(SYNC, &[key.into()]).await.unwrap();
@@ -90,7 +73,7 @@ async fn rule_27_why_answers_from_state_rejects_doubts_and_log() {
 
 #[tokio::test]
 async fn status_and_runs_say_how_a_sync_stands() {
-    let world = three("l_status").await;
+    let world = World::with_customers("l_status", 3).await;
     assert!(world.admin().status().await.unwrap().is_empty());
     assert!(world.admin().runs(None, 10).await.unwrap().is_empty());
     let bad = |change: &rowcast_core::Change| reject(1)(change).or_else(|| lose(2)(change));
@@ -123,7 +106,7 @@ async fn status_and_runs_say_how_a_sync_stands() {
 
 #[tokio::test]
 async fn a_reject_that_is_no_longer_due_is_held_until_somebody_says_retry() {
-    let mut world = three("l_retry").await;
+    let mut world = World::with_customers("l_retry", 3).await;
     world.config.sync.retry.runs = 1;
     world.run_with(reject(1)).await.unwrap();
     assert_eq!(world.run_with(reject(1)).await.unwrap().list(), "a1!");
@@ -147,7 +130,7 @@ async fn a_reject_that_is_no_longer_due_is_held_until_somebody_says_retry() {
 
 #[tokio::test]
 async fn a_reject_is_held_when_it_is_too_old() {
-    let mut world = three("l_old").await;
+    let mut world = World::with_customers("l_old", 3).await;
     world.config.sync.retry.within = Duration::from_secs(3600);
     world.run_with(reject(1)).await.unwrap();
     world
@@ -160,7 +143,7 @@ async fn a_reject_is_held_when_it_is_too_old() {
 
 #[tokio::test]
 async fn a_reject_whose_row_came_back_to_what_was_delivered_is_forgotten() {
-    let world = three("l_back").await;
+    let world = World::with_customers("l_back", 3).await;
     world.run().await;
     world
         .sql("UPDATE customers SET plan = 'x' WHERE id = 1; DELETE FROM customers WHERE id = 2")
@@ -185,7 +168,7 @@ async fn a_reject_whose_row_came_back_to_what_was_delivered_is_forgotten() {
 
 #[tokio::test]
 async fn rule_4_a_baseline_accepts_the_present_rows_without_sending() {
-    let mut world = three("l_baseline").await;
+    let mut world = World::with_customers("l_baseline", 3).await;
     let bad = |change: &rowcast_core::Change| reject(1)(change).or_else(|| lose(2)(change));
     world.run_with(bad).await.unwrap();
     world

@@ -1,7 +1,7 @@
 //! Intents, doubts, and what an interrupted run leaves behind.
 
 use rowcast_core::destination::Committed;
-use rowcast_core::ledger::{DiffRequest, Ledger, OpenRequest, Step};
+use rowcast_core::ledger::{DiffRequest, Ledger, OpenRequest};
 use rowcast_core::{Mode, Operation, Reason, RunStatus, Selection, Verdict};
 
 use crate::harness::{World, lose};
@@ -13,26 +13,11 @@ const ALL: DiffRequest = DiffRequest {
     dry_run: false,
 };
 
-async fn three(name: &str) -> World {
-    let world = World::new(name).await;
-    world
-        .sql("INSERT INTO customers SELECT i, 'n' || i, 'p' FROM generate_series(1, 3) i")
-        .await;
-    world
-}
-
 #[tokio::test]
 async fn rule_8_a_crash_between_intent_and_acknowledgement_leaves_doubts() {
-    let world = three("o_crash").await;
-    let ledger = world.ledger();
-    let lease = world.open(&ledger).await.unwrap();
-    let mut found = world.changes(&ledger, Some(&lease), &ALL).await.unwrap();
-    found.changes.sort_by(|a, b| a.key.cmp(&b.key));
-    let step = Step {
-        open: World::intents(&lease, &found.changes),
-        ..Step::default()
-    };
-    ledger.commit(&lease, step).await.unwrap();
+    let world = World::with_customers("o_crash", 3).await;
+    let (ledger, lease, found) = world.begin().await;
+    World::announce(&ledger, &lease, &found.changes).await;
     // The first is answered; the process dies before the others are.
     let mut step = world.delivered(&found.changes[..1]);
     step.close = vec![1];
@@ -57,7 +42,7 @@ async fn rule_8_a_crash_between_intent_and_acknowledgement_leaves_doubts() {
 #[tokio::test]
 async fn rule_8_a_doubtful_key_is_in_state_without_a_checksum_and_is_removed_when_its_row_is_gone()
 {
-    let world = three("o_gone").await;
+    let world = World::with_customers("o_gone", 3).await;
     world.run_with(lose(2)).await.unwrap();
     let null = "SELECT count(*) FROM _rowcast.state_1 WHERE k1 = 2 AND h IS NULL";
     assert_eq!(world.number(null).await, 1);
@@ -71,7 +56,7 @@ async fn rule_8_a_doubtful_key_is_in_state_without_a_checksum_and_is_removed_whe
 
 #[tokio::test]
 async fn rule_8_a_lost_delete_is_repeated_and_a_row_that_came_back_is_sent() {
-    let world = three("o_delete").await;
+    let world = World::with_customers("o_delete", 3).await;
     world.run().await;
     world.sql("DELETE FROM customers WHERE id IN (1, 2)").await;
     let lost = |change: &rowcast_core::Change| {
@@ -91,7 +76,7 @@ async fn rule_8_a_lost_delete_is_repeated_and_a_row_that_came_back_is_sent() {
 
 #[tokio::test]
 async fn rule_8_a_doubtful_addition_stays_an_addition_when_only_additions_are_sent() {
-    let mut world = three("o_added").await;
+    let mut world = World::with_customers("o_added", 3).await;
     world.config.sync.mode = Mode::Upsert;
     world.config.sync.on = Selection {
         updated: false,
@@ -108,7 +93,7 @@ async fn rule_8_a_doubtful_addition_stays_an_addition_when_only_additions_are_se
 
 #[tokio::test]
 async fn rule_1_the_run_in_state_is_the_last_that_was_acknowledged() {
-    let world = three("o_run").await;
+    let world = World::with_customers("o_run", 3).await;
     world.run().await;
     world
         .sql("UPDATE customers SET plan = 'x' WHERE id = 2")
@@ -131,16 +116,9 @@ async fn rule_1_the_run_in_state_is_the_last_that_was_acknowledged() {
 
 #[tokio::test]
 async fn rule_14_a_batch_that_the_destination_holds_is_acknowledged_on_recovery() {
-    let world = three("o_committed").await;
-    let ledger = world.ledger();
-    let lease = world.open(&ledger).await.unwrap();
-    let mut found = world.changes(&ledger, Some(&lease), &ALL).await.unwrap();
-    found.changes.sort_by(|a, b| a.key.cmp(&b.key));
-    let step = Step {
-        open: World::intents(&lease, &found.changes),
-        ..Step::default()
-    };
-    ledger.commit(&lease, step).await.unwrap();
+    let world = World::with_customers("o_committed", 3).await;
+    let (ledger, lease, found) = world.begin().await;
+    World::announce(&ledger, &lease, &found.changes).await;
     world
         .sql("UPDATE _rowcast.sync SET lease_until = NULL")
         .await;
@@ -187,11 +165,8 @@ async fn cut(world: &World, state: &str) {
 
 #[tokio::test]
 async fn rule_4_a_lost_state_connection_repeats_the_step_once() {
-    let world = three("o_cut").await;
-    let ledger = world.ledger();
-    let lease = world.open(&ledger).await.unwrap();
-    let mut found = world.changes(&ledger, Some(&lease), &ALL).await.unwrap();
-    found.changes.sort_by(|a, b| a.key.cmp(&b.key));
+    let world = World::with_customers("o_cut", 3).await;
+    let (ledger, lease, found) = world.begin().await;
     ledger
         .commit(&lease, world.delivered(&found.changes[..1]))
         .await
@@ -215,11 +190,8 @@ async fn rule_4_a_lost_state_connection_repeats_the_step_once() {
 
 #[tokio::test]
 async fn rule_4_a_connection_lost_within_a_step_repeats_it_once() {
-    let world = three("o_within").await;
-    let ledger = world.ledger();
-    let lease = world.open(&ledger).await.unwrap();
-    let mut found = world.changes(&ledger, Some(&lease), &ALL).await.unwrap();
-    found.changes.sort_by(|a, b| a.key.cmp(&b.key));
+    let world = World::with_customers("o_within", 3).await;
+    let (ledger, lease, found) = world.begin().await;
     // The step waits for the count of rows; there it is cut.
     let mut other = world.database.client().await;
     let blocking = other.transaction().await.unwrap();

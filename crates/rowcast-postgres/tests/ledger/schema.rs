@@ -5,17 +5,9 @@ use rowcast_core::{Code, RunStatus};
 
 use crate::harness::{World, connector};
 
-async fn one(name: &str) -> World {
-    let world = World::new(name).await;
-    world
-        .sql("INSERT INTO customers VALUES (1, 'a', 'p')")
-        .await;
-    world
-}
-
 #[tokio::test]
 async fn rule_2_another_place_is_refused_with_what_changed_until_reset() {
-    let mut world = one("s_identity").await;
+    let mut world = World::with_customers("s_identity", 1).await;
     world.run().await;
     world
         .config
@@ -36,7 +28,7 @@ async fn rule_2_another_place_is_refused_with_what_changed_until_reset() {
 
 #[tokio::test]
 async fn rule_2_another_key_is_refused_but_a_wider_integer_is_the_same_key() {
-    let mut world = one("s_key").await;
+    let mut world = World::with_customers("s_key", 1).await;
     world.sql("ALTER TABLE customers ALTER id TYPE int").await;
     world.run().await;
     world
@@ -53,7 +45,7 @@ async fn rule_2_another_key_is_refused_but_a_wider_integer_is_the_same_key() {
 
 #[tokio::test]
 async fn rule_2_a_renamed_sync_is_new_unless_it_says_what_it_was() {
-    let mut world = one("s_rename").await;
+    let mut world = World::with_customers("s_rename", 1).await;
     world.run().await;
     world.config.sync.name = "people_to_crm".into();
     world.config.sync.was = Some("customers_to_crm".into());
@@ -70,7 +62,7 @@ async fn rule_2_a_renamed_sync_is_new_unless_it_says_what_it_was() {
 
 #[tokio::test]
 async fn a_plan_before_the_first_run_needs_no_state_and_writes_nothing() {
-    let world = one("s_plan").await;
+    let world = World::with_customers("s_plan", 1).await;
     world
         .sql("CREATE ROLE s_plan_reader LOGIN; GRANT SELECT ON customers TO s_plan_reader")
         .await;
@@ -115,7 +107,7 @@ async fn a_plan_before_the_first_run_needs_no_state_and_writes_nothing() {
 
 #[tokio::test]
 async fn rule_20_an_ordinary_role_runs_and_its_source_is_known() {
-    let mut world = one("s_role").await;
+    let mut world = World::with_customers("s_role", 1).await;
     world
         .sql("CREATE ROLE s_role_plain LOGIN; GRANT SELECT ON customers TO s_role_plain; CREATE SCHEMA _rowcast; GRANT USAGE, CREATE ON SCHEMA _rowcast TO s_role_plain")
         .await;
@@ -129,7 +121,7 @@ async fn rule_20_an_ordinary_role_runs_and_its_source_is_known() {
 
 #[tokio::test]
 async fn a_newer_layout_is_left_alone() {
-    let world = one("s_newer").await;
+    let world = World::with_customers("s_newer", 1).await;
     world.run().await;
     world.sql("UPDATE _rowcast.layout SET version = 99").await;
     assert_eq!(
@@ -141,7 +133,7 @@ async fn a_newer_layout_is_left_alone() {
 
 #[tokio::test]
 async fn guarantee_7_and_rule_10_no_transaction_is_open_when_sending_starts() {
-    let world = one("s_open").await;
+    let world = World::with_customers("s_open", 1).await;
     let ledger = world.ledger();
     let lease = world.open(&ledger).await.unwrap();
     world
@@ -156,7 +148,7 @@ async fn guarantee_7_and_rule_10_no_transaction_is_open_when_sending_starts() {
 
 #[tokio::test]
 async fn rule_21_rows_hidden_by_a_policy_are_an_error_unless_allowed() {
-    let mut world = one("s_rls").await;
+    let mut world = World::with_customers("s_rls", 1).await;
     world
         .sql("CREATE ROLE s_rls_reader LOGIN; GRANT SELECT ON customers TO s_rls_reader; DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO s_rls_reader', current_database()); END $$; \
               INSERT INTO customers VALUES (2, 'hidden', 'p'); ALTER TABLE customers ENABLE ROW LEVEL SECURITY; \
