@@ -6,13 +6,14 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use rowcast_core::{Secret, SettingValue};
 use sha2::Sha256;
+use url::Url;
 
 use super::config::SECRET_PART_MIN;
 use crate::settings::Problems;
 
 /// The kinds of credentials.
 #[derive(Clone, Debug)]
-pub(super) enum Auth {
+pub(crate) enum Auth {
     None,
     /// A header, `Authorization` included, with its whole value.
     Header(HeaderName, HeaderValue),
@@ -22,7 +23,7 @@ pub(super) enum Auth {
 
 impl Auth {
     /// Reads `auth:`, whose shape has been checked; adds what is secret in it to `secrets`.
-    pub(super) fn parse(
+    pub(crate) fn parse(
         value: Option<&SettingValue>,
         problems: &mut Problems,
         secrets: &mut Vec<Secret<String>>,
@@ -115,6 +116,19 @@ impl Auth {
                 );
                 Self::None
             }
+        }
+    }
+}
+
+impl Auth {
+    /// Puts a credential that is a query parameter into a URL, and its name into the shown one.
+    pub(crate) fn push_query(&self, url: &mut Url, shown: &mut String) {
+        if let Self::Query(name, secret) = self {
+            url.query_pairs_mut().append_pair(name, secret.reveal());
+            let separator = if shown.contains('?') { '&' } else { '?' };
+            shown.push(separator);
+            shown.push_str(name);
+            shown.push_str("=***");
         }
     }
 }

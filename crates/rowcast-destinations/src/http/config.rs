@@ -7,11 +7,13 @@ use rowcast_core::record::Operation;
 use rowcast_core::{DestinationConfig, Secret, SettingValue};
 use url::Url;
 
-use super::answer::Outcomes;
+use super::answer::Reading;
 use super::auth::Auth;
 use super::body::{Format, Shape};
 use super::descriptor::METHODS;
 use super::line::{self, Line};
+use super::outcomes::Outcomes;
+use super::service::Service;
 use crate::settings::Problems;
 
 /// Parts of secrets shorter than this are left in what services say: `v1` or `api` tell nothing, and
@@ -37,16 +39,11 @@ const RESERVED: &[&str] = &[
 pub(super) struct Settings {
     /// The URL, or the base of all paths.
     pub(super) root: Url,
-    /// The host as it may be shown: `***` when the URL came from a secret.
-    pub(super) host: String,
     /// Whether the URL itself must not be shown.
     pub(super) secret_url: bool,
-    pub(super) auth: Auth,
     pub(super) format: Format,
     pub(super) outcomes: Option<Outcomes>,
     pub(super) calls: Vec<(Operation, Call)>,
-    /// Every secret, also in encoded form: what must not appear in a service's own words.
-    pub(super) secrets: Vec<Secret<String>>,
 }
 
 /// How one operation is asked for.
@@ -97,8 +94,24 @@ impl Settings {
             .map(|(_, call)| call)
     }
 
-    /// Reads settings whose shape has been checked.
-    pub(super) fn parse(config: &DestinationConfig, problems: &mut Problems) -> Option<Self> {
+    /// What is known about the answers to a call.
+    pub(super) fn reading<'a>(&'a self, service: &'a Service, call: &'a Call) -> Reading<'a> {
+        Reading {
+            service,
+            outcomes: self.outcomes.as_ref(),
+            accept: &call.accept,
+            told_at: &[],
+            rules: &[],
+            one_url: call.path.is_none(),
+        }
+    }
+
+    /// Reads settings whose shape has been checked: what requests are made from, whom they go to
+    /// and who sends them.
+    pub(super) fn parse(
+        config: &DestinationConfig,
+        problems: &mut Problems,
+    ) -> Option<(Self, Service, Auth)> {
         let settings = &config.settings;
         let mut secrets = Vec::new();
         let (path, root, single) = match (settings.get("url"), settings.get("base_url")) {
@@ -163,7 +176,7 @@ impl Settings {
         let format = format(settings.get("format"), config.batch_records.is_some());
         let outcomes = settings
             .get("outcomes")
-            .and_then(|value| Outcomes::parse(value, problems));
+            .and_then(|value| Outcomes::parse(value, "settings.outcomes", problems));
         let calls = if single {
             if config.request != SettingValue::Null {
                 problems.add(
@@ -193,16 +206,14 @@ impl Settings {
                 );
             }
         }
-        Some(Self {
+        let settings = Self {
             root,
-            host,
             secret_url,
-            auth,
             format,
             outcomes,
             calls,
-            secrets,
-        })
+        };
+        Some((settings, Service { host, secrets }, auth))
     }
 }
 

@@ -1,15 +1,15 @@
 //! A request as the curl command that would send it, with `***` for every secret.
 
 use super::auth::Auth;
-use super::config::Settings;
 use super::request::Prepared;
+use super::sender::Sender;
 
 /// How much of a body is shown.
 const BODY_MAX: usize = 4_000;
 
-impl Settings {
+impl Sender {
     /// The command as people see it.
-    pub(super) fn curl(&self, request: &Prepared) -> String {
+    pub(crate) fn curl(&self, request: &Prepared) -> String {
         let mut out = format!("curl -X {} {}", request.method, quote(&request.shown_url));
         for (name, value) in &request.headers {
             let value = if value.is_sensitive() {
@@ -26,7 +26,7 @@ impl Settings {
         }
         if let Some(body) = &request.body {
             let mut body = String::from_utf8_lossy(body).into_owned();
-            self.mask(&mut body);
+            self.service.mask(&mut body);
             let shown = match body.char_indices().nth(BODY_MAX) {
                 Some((end, _)) => format!("{}… ({} bytes)", &body[..end], body.len()),
                 None => body,

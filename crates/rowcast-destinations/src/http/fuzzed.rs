@@ -19,7 +19,7 @@ pub fn outcomes(
 ) -> Option<Vec<Outcome>> {
     let mut problems = Problems::default();
     let settings = Settings::parse(config, &mut problems);
-    let settings = settings.unwrap_or_else(|| panic!("wrong settings: {problems:?}"));
+    let (settings, service, _) = settings.unwrap_or_else(|| panic!("wrong settings: {problems:?}"));
     let call = settings.call(batch.operation)?;
     let records: Vec<&Record> = batch.records.iter().collect();
     let answer = Answer {
@@ -28,7 +28,10 @@ pub fn outcomes(
         body: body.to_vec(),
         cut: false,
     };
-    let outcomes = settings.judge(call, batch, &records, &answer).ok()?;
+    let outcomes = settings
+        .reading(&service, call)
+        .judge(batch, &records, &answer)
+        .ok()?;
     assert_eq!(outcomes.len(), records.len(), "an outcome for each record");
     Some(outcomes)
 }

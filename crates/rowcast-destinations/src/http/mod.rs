@@ -14,23 +14,24 @@ mod descriptor;
 #[doc(hidden)]
 pub mod fuzzed;
 mod line;
+mod outcomes;
 mod request;
+mod sender;
+mod service;
 mod tls;
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use reqwest::header::HeaderValue;
 use rowcast_core::record::Batch;
 use rowcast_core::{
     BoxFuture, Capabilities, Check, Code, Destination, DestinationConfig, Fault, Outcome, Reason,
 };
 
 use self::address::AddressPolicy;
-use self::auth::Auth;
-use self::client::{Client, Lookup, SystemLookup, wall_clock};
+use self::client::{Client, Lookup, SystemLookup};
 use self::config::Settings;
-use self::request::Prepared;
+use self::sender::Sender;
 use crate::settings::Problems;
 
 pub use self::descriptor::descriptor;
@@ -53,7 +54,7 @@ pub(crate) fn build(
 /// One HTTP service, opened for one sync.
 pub struct Http {
     settings: Settings,
-    client: Client,
+    sender: Sender,
     capabilities: Capabilities,
 }
 
@@ -76,7 +77,7 @@ impl Http {
                 return None;
             }
         };
-        let settings = settings.filter(|_| problems.is_empty())?;
+        let (settings, service, auth) = settings.filter(|_| problems.is_empty())?;
         let timeout = config.timeout.unwrap_or(TIMEOUT);
         let secure = settings.root.scheme() == "https";
         let client = match Client::new(policy, lookup, timeout, secure) {
@@ -103,44 +104,20 @@ impl Http {
         };
         Some(Self {
             settings,
-            client,
+            sender: Sender {
+                client,
+                auth,
+                service,
+            },
             capabilities,
         })
-    }
-
-    async fn send(&self, prepared: &Prepared, batch: &Batch) -> Result<client::Answer, Fault> {
-        let mut request = reqwest::Request::new(prepared.method.clone(), prepared.url.clone());
-        for (name, value) in &prepared.headers {
-            request.headers_mut().insert(name.clone(), value.clone());
-        }
-        let body = prepared.body.clone().unwrap_or_default();
-        if let Auth::Hmac(key) = &self.settings.auth {
-            let now = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let id = batch.idempotency_key();
-            let signature = auth::sign(key, &id, now.as_secs(), &body);
-            let texts = [
-                ("webhook-id", id),
-                ("webhook-timestamp", now.as_secs().to_string()),
-                ("webhook-signature", signature),
-            ];
-            for (name, text) in texts {
-                let value = HeaderValue::from_str(&text).map_err(|_| {
-                    Fault::fatal(Reason::defect("a signature is not a header value"))
-                })?;
-                request.headers_mut().insert(name, value);
-            }
-        }
-        if prepared.body.is_some() {
-            *request.body_mut() = Some(body.into());
-        }
-        self.client.send(request, &self.settings.host).await
     }
 }
 
 impl std::fmt::Debug for Http {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Http")
-            .field("host", &self.settings.host)
+            .field("host", &self.sender.service.host)
             .finish_non_exhaustive()
     }
 }
@@ -156,31 +133,17 @@ impl Destination for Http {
 
     fn check(&self) -> BoxFuture<'_, Vec<Check>> {
         Box::pin(async {
-            let host = &self.settings.host;
-            let addresses = match self.client.resolve(&self.settings.root, host).await {
-                Ok(addresses) => addresses,
-                Err(fault) => {
-                    return vec![
-                        Check::failed("resolve", fault.reason().clone()),
-                        Check::skipped("connect", "the name must resolve first"),
-                    ];
-                }
-            };
-            let found: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-            let resolved = Check::passed("resolve", found.join(", "));
-            let root = &self.settings.root;
-            match self.client.connect(root, addresses, host).await {
-                Ok(found) => vec![
-                    resolved,
-                    Check::passed("connect", found),
-                    Check::skipped("write", "not called: a webhook has no read-only request"),
-                ],
-                Err(reason) => vec![
-                    resolved,
-                    Check::failed("connect", reason),
-                    Check::skipped("write", "the connection must work first"),
-                ],
+            let (mut checks, connected) = self.sender.check_connection(&self.settings.root).await;
+            if connected {
+                let why = "not called: a webhook has no read-only request";
+                checks.push(Check::skipped("write", why));
+            } else if checks
+                .iter()
+                .any(|check| check.reason.is_some() && check.name == "connect")
+            {
+                checks.push(Check::skipped("write", "the connection must work first"));
             }
+            checks
         })
     }
 
@@ -206,16 +169,21 @@ impl Destination for Http {
                     ),
                 });
             }
-            let preparation = self.settings.prepare(call, batch).map_err(Fault::fatal)?;
+            let preparation = self
+                .settings
+                .prepare(&self.sender.auth, call, batch)
+                .map_err(Fault::fatal)?;
             // Every record has an outcome before the first is known, so that none can be missed.
             let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.records.len()];
             for (position, reason) in preparation.failed {
                 outcomes[position] = Some(Outcome::Rejected(reason));
             }
             if let Some(prepared) = preparation.request {
-                let answer = self.send(&prepared, batch).await?;
+                let id = batch.idempotency_key();
+                let answer = self.sender.send(&prepared, &id).await?;
                 let records: Vec<_> = prepared.held.iter().map(|i| &batch.records[*i]).collect();
-                let judged = self.settings.judge(call, batch, &records, &answer)?;
+                let reading = self.settings.reading(&self.sender.service, call);
+                let judged = reading.judge(batch, &records, &answer)?;
                 for (position, outcome) in prepared.held.iter().zip(judged) {
                     outcomes[*position] = Some(outcome);
                 }
@@ -231,11 +199,11 @@ impl Destination for Http {
         let Some(call) = self.settings.call(batch.operation) else {
             return Vec::new();
         };
-        match self.settings.prepare(call, batch) {
+        match self.settings.prepare(&self.sender.auth, call, batch) {
             Ok(preparation) => preparation
                 .request
                 .iter()
-                .map(|request| self.settings.curl(request))
+                .map(|request| self.sender.curl(request))
                 .chain(preparation.failed.iter().map(|(position, reason)| {
                     format!("# not sent, {}: {reason}", batch.records[*position].key)
                 }))

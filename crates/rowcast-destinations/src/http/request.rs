@@ -13,16 +13,16 @@ use super::config::{Call, Settings};
 
 /// A request before it is signed and sent.
 #[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) method: Method,
-    pub(super) url: Url,
+pub(crate) struct Prepared {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
     /// The URL as it may be shown.
-    pub(super) shown_url: String,
+    pub(crate) shown_url: String,
     /// Secret values are marked sensitive.
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(super) body: Option<Bytes>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: Option<Bytes>,
     /// Positions in the batch of the records it holds.
-    pub(super) held: Vec<usize>,
+    pub(crate) held: Vec<usize>,
 }
 
 /// A batch turned into at most one request.
@@ -50,7 +50,12 @@ impl Settings {
     ///
     /// # Errors
     /// Why no record of the batch can be sent at all.
-    pub(super) fn prepare(&self, call: &Call, batch: &Batch) -> Result<Preparation, Reason> {
+    pub(super) fn prepare(
+        &self,
+        auth: &Auth,
+        call: &Call,
+        batch: &Batch,
+    ) -> Result<Preparation, Reason> {
         let mut failed = Vec::new();
         let mut held = Vec::new();
         let mut body = String::with_capacity(capacity(batch));
@@ -84,7 +89,7 @@ impl Settings {
         } else {
             scope(alone.filter(|_| call.names_record()), batch)
         };
-        let (url, shown_url) = match self.url(call, &scope) {
+        let (url, shown_url) = match self.url(auth, call, &scope) {
             Ok(urls) => urls,
             Err(reason) if alone.is_some() => return Ok(one_failed(reason)),
             Err(reason) => return Err(reason),
@@ -110,7 +115,7 @@ impl Settings {
             };
             put(&mut headers, name.clone(), value, line.is_secret());
         }
-        if let Auth::Header(name, value) = &self.auth {
+        if let Auth::Header(name, value) = auth {
             put(&mut headers, name.clone(), value.clone(), true);
         }
         Ok(Preparation {
@@ -127,7 +132,7 @@ impl Settings {
     }
 
     /// The URL of a request, and how it may be shown.
-    fn url(&self, call: &Call, scope: &Value) -> Result<(Url, String), Reason> {
+    fn url(&self, auth: &Auth, call: &Call, scope: &Value) -> Result<(Url, String), Reason> {
         let mut url = self.root.clone();
         let mut shown = if self.secret_url {
             "***".to_owned()
@@ -136,31 +141,31 @@ impl Settings {
         };
         if let Some(line) = &call.path {
             let path = line.path(scope)?;
-            let base = self.root.as_str().trim_end_matches('/');
-            let whole = format!("{base}{path}");
-            let parsed = Url::parse(&whole).map_err(|_| unusable(&path))?;
-            // The URL parser may have resolved dots; what was written is what must be asked for.
-            let written = whole.split(['?', '#']).next().unwrap_or_default();
-            let stayed = parsed.origin() == self.root.origin()
-                && parsed.as_str().split(['?', '#']).next() == Some(written);
-            if !stayed {
-                return Err(unusable(&path));
-            }
-            url = parsed;
+            url = below(&self.root, &path)?;
             if self.secret_url {
                 shown.push_str(&path);
             } else {
                 url.as_str().clone_into(&mut shown);
             }
         }
-        if let Auth::Query(name, secret) = &self.auth {
-            url.query_pairs_mut().append_pair(name, secret.reveal());
-            let separator = if shown.contains('?') { '&' } else { '?' };
-            shown.push(separator);
-            shown.push_str(name);
-            shown.push_str("=***");
-        }
+        auth.push_query(&mut url, &mut shown);
         Ok((url, shown))
+    }
+}
+
+/// A path below a URL: it can't leave the URL's origin, nor climb.
+pub(crate) fn below(root: &Url, path: &str) -> Result<Url, Reason> {
+    let base = root.as_str().trim_end_matches('/');
+    let whole = format!("{base}{path}");
+    let parsed = Url::parse(&whole).map_err(|_| unusable(path))?;
+    // The URL parser may have resolved dots; what was written is what must be asked for.
+    let written = whole.split(['?', '#']).next().unwrap_or_default();
+    let stayed = parsed.origin() == root.origin()
+        && parsed.as_str().split(['?', '#']).next() == Some(written);
+    if stayed {
+        Ok(parsed)
+    } else {
+        Err(unusable(path))
     }
 }
 
@@ -180,7 +185,7 @@ fn unusable(path: &str) -> Reason {
     .hint("a value in a path can't be empty, . or ..")
 }
 
-fn put(
+pub(crate) fn put(
     headers: &mut Vec<(HeaderName, HeaderValue)>,
     name: HeaderName,
     mut value: HeaderValue,
@@ -196,7 +201,7 @@ fn plain(text: &str) -> Result<HeaderValue, Reason> {
         .map_err(|_| Reason::defect("an idempotency key is not a header value"))
 }
 
-fn header_value(name: &HeaderName, text: &str) -> Result<HeaderValue, Reason> {
+pub(crate) fn header_value(name: &HeaderName, text: &str) -> Result<HeaderValue, Reason> {
     HeaderValue::from_str(text).map_err(|_| {
         Reason::new(
             Code::ExpressionFailed,
