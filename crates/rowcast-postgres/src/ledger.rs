@@ -74,6 +74,8 @@ pub struct PgLedger {
     config: LedgerConfig,
     join_memory: u64,
     two_from: Option<u64>,
+    /// Only keys and checksums are read: nothing will be sent.
+    bare: bool,
     first_seed: Option<i64>,
     retention: Option<Retention>,
     session: Mutex<Option<Session>>,
@@ -152,6 +154,7 @@ impl PgLedger {
             config,
             join_memory: form::JOIN_MEMORY_MAX,
             two_from: Some(halves::TWO_FROM),
+            bare: false,
             first_seed: None,
             retention: None,
             session: Mutex::new(None),

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use rowcast_core::guard::Guard;
-use rowcast_core::ledger::{DiffRequest, Lease, Ledger, OpenRequest, Step};
+use rowcast_core::ledger::{
+    DiffRequest, Intent, IntentItem, Lease, Ledger, OpenRequest, Step, Whole,
+};
 use rowcast_core::{
     Change, Code, Kind, Operation, Reason, RunReport, RunStatus, Settled, Value, Verdict,
 };
@@ -35,7 +37,10 @@ impl PgLedger {
         config.model.cursor = None;
         config.sync.log = LogLevel::Errors;
         config.sync.overrides = Guard::ALL.to_vec();
-        Self::new(config).accept().await
+        let mut ledger = Self::new(config);
+        // An identity outside the key is read from its columns.
+        ledger.bare = ledger.config.sync.match_columns.is_none();
+        ledger.accept().await
     }
 
     async fn accept(&self) -> Result<u64, Reason> {
@@ -79,26 +84,30 @@ impl PgLedger {
         report.counts = set.counts;
         report.notes.append(&mut set.notes);
         let mut accepted = 0;
-        loop {
+        for number in 1.. {
             let changes = set.changes.next(CHUNK).await?;
             if changes.is_empty() {
                 break;
             }
-            let mut settled = Vec::with_capacity(changes.len());
+            let mut step = Step::default();
+            let mut added = Vec::new();
             for change in &changes {
                 match self.accepted(change)? {
                     Some(one) => {
                         accepted += u64::from(change.kind != Kind::Removed);
                         report.skipped += 1;
-                        settled.push(one);
+                        if one.is_plain() {
+                            added.push(one);
+                        } else {
+                            step.settled.push(one);
+                        }
                     }
                     None => report.invalid += 1,
                 }
             }
-            let step = Step {
-                settled,
-                ..Step::default()
-            };
+            if !added.is_empty() {
+                (step.open, step.whole) = whole(lease.epoch, number, added);
+            }
             self.commit(lease, step).await?;
         }
         self.forget_outcomes(lease).await?;
@@ -121,17 +130,17 @@ impl PgLedger {
             Kind::Removed => Verdict::Delivered(Operation::Delete),
             _ => Verdict::Delivered(Operation::Upsert),
         };
+        let retried = change.kind != Kind::Added || change.retried.is_some();
         Ok(Some(Settled {
             key: change.key.clone(),
             // Accepting a removal is not a removal that a guard should count.
-            kind: if verdict == Verdict::Skipped {
-                Kind::Removed
-            } else {
-                Kind::Updated
+            kind: match change.kind {
+                Kind::Removed if verdict != Verdict::Skipped => Kind::Updated,
+                kind => kind,
             },
             checksum: change.checksum,
             verdict,
-            retried: true,
+            retried,
             match_values: if removed {
                 None
             } else {
@@ -198,4 +207,21 @@ impl PgLedger {
             }
         }
     }
+}
+
+/// Rows that were never delivered, in the way that costs least: as an intent that is acknowledged
+/// in the step that opens it, and folded into state at the end.
+fn whole(epoch: i64, intent: i64, settled: Vec<Settled>) -> (Vec<Intent>, Vec<Whole>) {
+    let items = settled.iter().map(|one| IntentItem {
+        key: one.key.clone(),
+        operation: Operation::Upsert,
+        checksum: one.checksum,
+        match_values: None,
+    });
+    let opened = Intent {
+        id: intent,
+        epoch,
+        items: items.collect(),
+    };
+    (vec![opened], vec![Whole { intent, settled }])
 }

@@ -51,6 +51,7 @@ impl PgLedger {
             fence,
             join_memory: self.join_memory,
             two_from: self.two_from,
+            bare: self.bare,
         };
         let extracted = if self.config.state.is_some() && !shape.is_absent() {
             let state = self.state_connector().connect().await?;

@@ -242,10 +242,10 @@ impl Writer<'_> {
             );
             flight.push(sql, vec![(&step.close, Type::INT8_ARRAY)]);
         }
-        self.mark(&mut flight, lease.epoch, &whole, records);
         for intent in &opened {
             self.announce(&mut flight, run, intent);
         }
+        self.mark(&mut flight, lease.epoch, &whole, records);
         let transaction = fence.begin_with(!step.open.is_empty(), &flight).await?;
         killpoint::reach("ledger-step-written");
         if !whole.is_empty() {

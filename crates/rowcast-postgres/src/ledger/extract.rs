@@ -154,6 +154,8 @@ pub(super) struct Extraction<'a> {
     pub join_memory: u64,
     /// Tables from this many rows on are read over two connections; `None` for never.
     pub two_from: Option<u64>,
+    /// The mapped columns are left out.
+    pub bare: bool,
 }
 
 impl Extraction<'_> {
@@ -300,7 +302,7 @@ impl Extraction<'_> {
             plan: self.plan,
             relation: &model.relation,
             filter: self.config.model.filter.as_deref(),
-            data: &model.data,
+            data: if self.bare { &[] } else { &model.data },
             matching: model.matching.as_deref(),
             keep_rows: self.config.sync.keep_rows,
             has_retries: facts.rejects + facts.doubts > 0,

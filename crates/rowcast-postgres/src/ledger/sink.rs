@@ -50,7 +50,11 @@ impl<'a> Sink<'a> {
             layout: Layout {
                 shape: extraction.shape.clone(),
                 schema: Arc::clone(&model.schema),
-                decoders: model.decoders.clone(),
+                decoders: if extraction.bare {
+                    Vec::new()
+                } else {
+                    model.decoders.clone()
+                },
                 has_retries: diff.has_retries,
                 matching: model.matching.clone(),
                 keep_rows: diff.keep_rows,

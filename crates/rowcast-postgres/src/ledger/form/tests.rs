@@ -106,6 +106,7 @@ async fn plan(name: &str, key: &str, literal: &str) -> String {
         fence: None,
         join_memory: JOIN_MEMORY_MAX,
         two_from: None,
+        bare: false,
     };
     model::begin(&client, &config.model, None).await.unwrap();
     let model = model::describe(&client, config).await.unwrap();
@@ -180,6 +181,7 @@ async fn halved_after(before: &str, name: &str, key: &str, literal: &str, two_fr
         fence: None,
         join_memory: JOIN_MEMORY_MAX,
         two_from: Some(two_from),
+        bare: false,
     };
     let facts = extract::StateFacts::default();
     let diff = extraction.diff(&model, &facts, &[]);
