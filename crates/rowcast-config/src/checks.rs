@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rowcast_core::{Code, Descriptor, Kind as Change, Mode, Operation};
 
+use crate::frequency;
 use crate::load::Trees;
 use crate::problem::{Problem, reason};
 use crate::project::{Destination, Positions, Project, Sync};
-use crate::schedule::Trigger;
 use crate::shape::{Key, Kind, Shape, keys_of, list_words};
 use crate::walk::{Walker, subject, suggest};
+use rowcast_core::schedule::Trigger;
 
 pub(crate) fn project(
     project: &mut Project,
@@ -48,12 +49,13 @@ pub(crate) fn project(
         }
     }
     cycles(project, problems);
+    frequency::check(project, problems);
     mirrors(project, descriptors, problems);
     renamings(project, problems);
 }
 
 /// Notes a problem at a key of a document.
-fn note(
+pub(crate) fn note(
     problems: &mut Vec<Problem>,
     reason: rowcast_core::Reason,
     positions: &Positions,

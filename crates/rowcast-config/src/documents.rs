@@ -104,6 +104,12 @@ fn project() -> Document {
                 "Alert channels, by the names that `alerts.to` of syncs uses; read and checked, but nothing is sent yet",
             ),
             Key::optional(
+                "schedule_gap_min",
+                Shape::Period,
+                "The shortest distance between two runs that a sync's schedule may ask for",
+            )
+            .default("10s"),
+            Key::optional(
                 "retention",
                 Shape::Group(vec![
                     Key::optional("runs", Shape::Period, "How long runs are remembered")

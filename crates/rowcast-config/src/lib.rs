@@ -9,6 +9,7 @@
 
 mod checks;
 mod documents;
+mod frequency;
 #[doc(hidden)]
 pub mod fuzzed;
 mod load;
@@ -38,6 +39,6 @@ pub use project::{
     Rate, Refresh, Retention, RowLog, RowSecurity, RunLimits, Source, Spool, Ssh, SslMode, Sync,
     Test, Text,
 };
-pub use schedule::{AfterWhen, EVERY_MIN, Overlap, Schedule, Trigger};
+pub use rowcast_core::schedule::{AfterWhen, EVERY_MIN, Overlap, Schedule, Trigger};
 pub use shape::{Key, Kind, Shape};
 pub use walk::suggest;

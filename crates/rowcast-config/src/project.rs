@@ -11,7 +11,7 @@ use rowcast_core::{Code, Mode, Name, Reason, Secret, Selection, SettingValue, Va
 
 use crate::placeholder::read_secret_file;
 use crate::problem::Location;
-use crate::schedule::Schedule;
+use rowcast_core::schedule::Schedule;
 
 /// Everything a project folder says.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +27,8 @@ pub struct Project {
     pub variables: BTreeMap<String, String>,
     /// Alert channels.
     pub channels: BTreeMap<String, Channel>,
+    /// The shortest distance between two runs that a schedule may ask for.
+    pub schedule_gap_min: Duration,
     pub retention: Retention,
     pub spool: Spool,
     pub sources: BTreeMap<String, Source>,

@@ -18,6 +18,7 @@ pub mod mode;
 pub mod record;
 pub mod report;
 pub mod row;
+pub mod schedule;
 pub mod secret;
 pub mod segment;
 pub mod settings;

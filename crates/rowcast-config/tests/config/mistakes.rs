@@ -357,6 +357,17 @@ fn schedules() {
             ("schedule: { every: 5s }\n", &["E0112"]),
             ("schedule: { every: 15 }\n", &["E0112"]),
             ("schedule: { cron: \"0 25 * * *\" }\n", &["E0112"]),
+            ("schedule: { cron: \"0 0 30 2 *\" }\n", &["E0112"]),
+            ("schedule: { cron: \"@reboot\" }\n", &["E0112"]),
+            ("schedule: { cron: \"0 0 L * *\" }\n", &["E0112"]),
+            (
+                "schedule: { cron: \"0,14 0 * * *\", jitter: 20m }\n",
+                &["E0112"],
+            ),
+            (
+                "schedule: { after: [orders], jitter: 1m }\n",
+                &["E0108", "E0112"],
+            ),
             (
                 "schedule: { cron: \"0 6 * * *\", timezone: Mars/Base }\n",
                 &["E0112"],
@@ -373,6 +384,21 @@ fn schedules() {
             ("schedule: { after: [customers] }\n", &["E0112"]),
             ("schedule:\n  - { after: [orders] }\n", &["E0108"]),
         ]),
+    );
+}
+
+#[test]
+fn schedules_that_the_project_finds_too_frequent() {
+    let fixture = Fixture::good();
+    fixture
+        .append("rowcast.yml", "schedule_gap_min: 15m\n")
+        .append(
+            "syncs/customers.yml",
+            "schedule:\n  - { cron: \"0,14 0 * * *\" }\n  - { every: 15m }\n  - { every: 90s }\n",
+        );
+    golden(
+        "schedules_that_the_project_finds_too_frequent",
+        &rendered(&fixture.load()),
     );
 }
 
