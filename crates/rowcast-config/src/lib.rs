@@ -23,6 +23,7 @@ mod project;
 pub mod reference;
 mod schedule;
 pub mod schema;
+mod segment;
 mod shape;
 mod sync;
 mod timetable;
