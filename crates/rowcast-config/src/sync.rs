@@ -144,7 +144,7 @@ fn selection(node: &Node, mode: Mode, walker: &mut Walker<'_>) -> (Selection, Op
             removed: may(Removed),
         };
         if !sends(selection, mode) {
-            never(on, mode, walker);
+            never(on, selection, mode, walker);
         }
         return (selection, trigger);
     }
@@ -162,7 +162,7 @@ fn selection(node: &Node, mode: Mode, walker: &mut Walker<'_>) -> (Selection, Op
             .iter()
             .all(|item| item.text().is_some_and(is_change))
     {
-        never(on, mode, walker);
+        never(on, selection, mode, walker);
     }
     (selection, None)
 }
@@ -173,13 +173,23 @@ fn sends(selection: Selection, mode: Mode) -> bool {
         .any(|kind| selection.includes(kind) && mode.operation(kind).is_some())
 }
 
-fn never(on: &Node, mode: Mode, walker: &mut Walker<'_>) {
+fn never(on: &Node, selection: Selection, mode: Mode, walker: &mut Walker<'_>) {
+    let nothing = Selection {
+        added: false,
+        updated: false,
+        removed: false,
+    };
+    let detail = if selection == nothing && on.scalar().is_some() {
+        "a row is an event of type \"track\" called \"new\", \"updated\" or \"deleted\", and the trigger \
+         lets none of them through"
+            .to_owned()
+    } else {
+        format!("mode {mode} skips every change that `on` lets through")
+    };
     let message = format!("{} would never send anything", walker.subject);
     walker.note(
         reason(Code::Exclusive, message)
-            .detail(format!(
-                "mode {mode} skips every change that `on` lets through"
-            ))
+            .detail(detail)
             .hint("change `mode` or `on`"),
         &on.at,
     );
