@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::change::Kind;
 use crate::json::{HEX, push_ascii, push_object};
 use crate::key::Key;
 use crate::value::{Name, Object, Value};
@@ -40,6 +41,15 @@ impl Operation {
         }
     }
 
+    /// The kind of change that usually causes it: what a record made by hand stands for.
+    pub fn usual_kind(self) -> Kind {
+        match self {
+            Self::Insert | Self::Upsert => Kind::Added,
+            Self::Update => Kind::Updated,
+            Self::Delete => Kind::Removed,
+        }
+    }
+
     /// The operation of a letter.
     pub fn from_letter(letter: char) -> Option<Self> {
         Self::ALL
@@ -59,6 +69,9 @@ impl fmt::Display for Operation {
 pub struct Record {
     pub key: Key,
     pub operation: Operation,
+    /// What happened to the row, for services that tell an insert from an update although both are
+    /// sent alike.
+    pub kind: Kind,
     /// The identity at the destination: the `match_on` fields, else the primary key's columns.
     pub match_on: Object,
     /// The mapped fields. Empty for deletes, unless the sync keeps rows.

@@ -298,8 +298,7 @@ impl Acknowledgements {
                 } => {
                     records += 1;
                     step.close.extend(closes);
-                    carried.skips |=
-                        matches!(settled.verdict, Verdict::Skipped | Verdict::SkippedFor(_));
+                    carried.skips |= settled.verdict == Verdict::Skipped;
                     carried.take(&settled, counted, observed);
                     if !matches!(settled.verdict, Verdict::Pending | Verdict::Held) {
                         step.settled.push(settled);

@@ -179,6 +179,7 @@ fn batch() -> Batch {
     let record = |id: i64| Record {
         key: Key::int(id),
         operation: Operation::Upsert,
+        kind: Operation::Upsert.usual_kind(),
         match_on: vec![("id".into(), Value::Int(id))],
         fields: Vec::new(),
         idempotency_key: format!("k{id}"),

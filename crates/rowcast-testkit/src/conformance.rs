@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use rowcast_core::json::to_json;
-use rowcast_core::record::{Batch, Operation, Record, RunContext, idempotency_key};
+use rowcast_core::record::{
+    Batch, Operation, Record, RunContext, idempotency_key, identity_digest,
+};
 use rowcast_core::value::Object;
 use rowcast_core::{Applied, BoxFuture, Code, Destination, Fault, Key, Mode, Outcome, Value};
 
@@ -28,7 +30,7 @@ pub enum Trouble {
     Revoked,
 }
 
-/// A connector under test. Records have one key column, `id`.
+/// A connector under test. Records have one key column of whole numbers.
 pub trait Subject: Sync {
     /// A destination for a mode that takes at most `records` a write.
     fn build(&self, mode: Mode, records: usize) -> Arc<dyn Destination>;
@@ -44,6 +46,11 @@ pub trait Subject: Sync {
 
     /// Ends all trouble.
     fn calm(&self) {}
+
+    /// The name of the key column, for services to which it means something.
+    fn key_column(&self) -> &'static str {
+        "id"
+    }
 
     /// Whether it knows which records exist: updates of missing ones and inserts of existing ones
     /// are then rejected.
@@ -121,7 +128,7 @@ impl Run {
             epoch: run,
             generation: 1,
             object: "contact".into(),
-            key_columns: vec!["id".into()],
+            key_columns: vec![subject.key_column().into()],
             started_at: 1_709_209_800_000_000,
         });
         let destination = subject.build(mode, records);
@@ -136,7 +143,8 @@ impl Run {
     fn batch(&self, operation: Operation, records: Vec<(i64, Object)>) -> Batch {
         let record = |(id, fields): (i64, Object)| {
             let key = Key::int(id);
-            let checksum = (operation != Operation::Delete).then_some(id);
+            // Other values have another checksum: services tell repetitions by the key made from it.
+            let checksum = (operation != Operation::Delete).then(|| identity_digest(&fields));
             Record {
                 idempotency_key: idempotency_key(
                     &self.context,
@@ -148,6 +156,7 @@ impl Run {
                 match_on: key.to_object(&self.context.key_columns),
                 key,
                 operation,
+                kind: operation.usual_kind(),
                 fields,
                 checksum,
                 json: None,

@@ -85,6 +85,7 @@ pub fn record(operation: Operation, id: i64, fields: Vec<(&str, Value)>) -> Reco
     Record {
         key: Key::int(id),
         operation,
+        kind: operation.usual_kind(),
         match_on: vec![("id".into(), Value::Int(id))],
         fields: fields.into_iter().map(|(n, v)| (n.into(), v)).collect(),
         idempotency_key: format!("{id:032x}"),

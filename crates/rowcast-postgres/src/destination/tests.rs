@@ -120,6 +120,7 @@ fn record(operation: Operation, match_on: Object, fields: Object) -> Record {
         idempotency_key: key.canonical(),
         key,
         operation,
+        kind: operation.usual_kind(),
         match_on,
         fields,
         checksum: Some(1),

@@ -44,8 +44,7 @@ impl PgLedger {
             registered.backfill,
             sync.mode,
             sync.on,
-        )
-        .with_gate(&sync.gate);
+        );
         let Some(stored) = registered.plan.clone() else {
             self.store_plan(lease, request, &current, None).await?;
             return Ok(current);
@@ -102,12 +101,11 @@ impl PgLedger {
                     return Ok(HashPlan {
                         mode: current.mode,
                         on: current.on,
-                        gate: current.gate,
                         ..*old
                     });
                 } else if let Some(lease) = lease {
                     let rehashed = self.rehash(lease, shape, source, &old, &current).await?;
-                    notes.push(format!("{rehashed} checksums were rewritten without sending: the mapping only lost fields, or other columns are read"));
+                    notes.push(format!("{rehashed} checksums were rewritten without sending: the mapping only lost fields"));
                 }
                 self.store_plan(lease, request, &current, Some(&stored))
                     .await?;
@@ -157,7 +155,7 @@ impl PgLedger {
                     .await
                     .map_err(failed)?;
                 match stored {
-                    Some(stored) if plan.selects_otherwise(stored) => {
+                    Some(stored) if stored.mode != plan.mode || stored.on != plan.on => {
                         self.widen(client, shape).await
                     }
                     _ => Ok(()),
@@ -168,7 +166,7 @@ impl PgLedger {
         Ok(())
     }
 
-    /// The mode, the selection or the gate changed (semantics 16): what was skipped before counts as updated,
+    /// The mode or the selection changed (semantics 16): what was skipped before counts as updated,
     /// and tombstones that the new mode does not keep are forgotten.
     pub(super) async fn widen(
         &self,

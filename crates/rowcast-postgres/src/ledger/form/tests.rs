@@ -45,7 +45,6 @@ fn config(database: &Database) -> LedgerConfig {
             identity: BTreeMap::new(),
             mode: Mode::Mirror,
             on: Selection::default(),
-            gate: String::new(),
             columns: vec!["v".into()],
             digests: BTreeMap::new(),
             match_columns: None,
