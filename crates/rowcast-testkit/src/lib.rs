@@ -2,11 +2,14 @@
 
 pub mod api;
 pub mod arbitrary;
+pub mod calls;
 pub mod conformance;
 pub mod faulty;
 pub mod memory;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
+pub mod rudderstack;
+pub mod segment;
 pub mod sshd;
 pub mod tls;
