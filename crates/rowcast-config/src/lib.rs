@@ -9,7 +9,6 @@
 
 mod checks;
 mod documents;
-mod frequency;
 #[doc(hidden)]
 pub mod fuzzed;
 mod load;
@@ -23,7 +22,6 @@ mod project;
 pub mod reference;
 mod schedule;
 pub mod schema;
-mod segment;
 mod shape;
 mod sync;
 mod timetable;
@@ -40,6 +38,6 @@ pub use project::{
     Rate, Refresh, Retention, RowLog, RowSecurity, RunLimits, Source, Spool, Ssh, SslMode, Sync,
     Test, Text,
 };
-pub use rowcast_core::schedule::{AfterWhen, EVERY_MIN, Overlap, Schedule, Trigger};
+pub use schedule::{AfterWhen, EVERY_MIN, Overlap, Schedule, Trigger};
 pub use shape::{Key, Kind, Shape};
 pub use walk::suggest;

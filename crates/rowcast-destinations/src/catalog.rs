@@ -7,13 +7,15 @@ use std::sync::Arc;
 use rowcast_core::{Code, Descriptor, Destination, DestinationConfig, Reason, SettingValue};
 
 use crate::settings::{Problems, SettingProblem};
-use crate::{file, http, null};
+use crate::{file, http, null, rudderstack, segment};
 
 type Describe = fn() -> Descriptor;
 type Build = fn(&DestinationConfig, &mut Problems) -> Option<Arc<dyn Destination>>;
 
 const CONNECTORS: &[(Describe, Build)] = &[
     (http::descriptor, http::build),
+    (segment::descriptor, segment::build),
+    (rudderstack::descriptor, rudderstack::build),
     (file::descriptor, file::build),
     (null::descriptor, null::build),
 ];
@@ -143,7 +145,7 @@ mod tests {
     fn connectors_have_one_name_each() {
         let mut names: Vec<_> = descriptors().iter().map(|d| d.name).collect();
         names.sort_unstable();
-        assert_eq!(names, ["file", "http", "null"]);
+        assert_eq!(names, ["file", "http", "null", "rudderstack", "segment"]);
     }
 
     #[test]

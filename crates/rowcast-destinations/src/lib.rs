@@ -5,10 +5,13 @@
 
 pub mod catalog;
 mod envelope;
+mod events;
 pub mod file;
 pub mod http;
 pub mod null;
 pub mod reference;
+pub mod rudderstack;
+pub mod segment;
 pub mod settings;
 
 pub use catalog::{build, build_for_check, descriptors};

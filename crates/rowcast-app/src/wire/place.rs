@@ -12,8 +12,20 @@ use crate::{Answer, Project};
 
 /// Settings that say which place a destination is. A changed token is the same place; a changed
 /// address is another, and state says nothing about it.
-const PLACE: [&str; 10] = [
-    "url", "base_url", "host", "port", "database", "schema", "path", "dir", "folder", "bucket",
+const PLACE: [&str; 13] = [
+    "url",
+    "base_url",
+    "data_plane_url",
+    "endpoint",
+    "region",
+    "host",
+    "port",
+    "database",
+    "schema",
+    "path",
+    "dir",
+    "folder",
+    "bucket",
 ];
 
 /// What state belongs to, without secrets (semantics 2).
@@ -95,7 +107,6 @@ pub(crate) fn destination(
     let mut config = destination_config(project, destination);
     config.object = sync.object.as_deref().unwrap_or_default().into();
     config.mode = sync.mode;
-    config.batch_records = sync.batching.configured(config.batch_records);
     config.request = sync.request.clone();
     config.key_columns = keys.to_vec();
     config.match_fields = if sync.match_on.is_empty() {

@@ -29,6 +29,21 @@ pub(super) fn read(value: &Value) -> Result<Cow<'_, Value>, Failure> {
     }
 }
 
+/// A date or timestamp as services read it: RFC 3339 in UTC. A date is its midnight.
+///
+/// # Errors
+/// What is wrong, without the value.
+pub fn instant(value: &Value) -> Result<String, String> {
+    let us = microseconds(value).map_err(|failure| failure.text(true))?;
+    // RFC 3339 has years of four digits.
+    if !(-62_135_596_800_000_000..253_402_300_800_000_000).contains(&us) {
+        return Err("the year has no four digits".to_owned());
+    }
+    let mut out = String::new();
+    crate::time::push_timestamp(&mut out, us, "Z");
+    Ok(out)
+}
+
 fn read_text(text: &str) -> Option<Value> {
     if let Ok(date) = text.parse::<Date>() {
         // `2024-02-29T10:00` also reads as a date; only a bare date is one.

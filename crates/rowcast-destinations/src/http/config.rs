@@ -217,7 +217,8 @@ impl Settings {
     }
 }
 
-fn parse_url(text: &str, path: &str, problems: &mut Problems) -> Option<Url> {
+/// A URL that requests can go to.
+pub(crate) fn parse_url(text: &str, path: &str, problems: &mut Problems) -> Option<Url> {
     let Ok(mut url) = Url::parse(text.trim()) else {
         problems.add(
             path,

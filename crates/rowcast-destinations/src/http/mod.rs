@@ -5,19 +5,19 @@
 
 pub mod address;
 mod answer;
-mod auth;
+pub(crate) mod auth;
 mod body;
 pub mod client;
-mod config;
+pub(crate) mod config;
 mod curl;
 mod descriptor;
 #[doc(hidden)]
 pub mod fuzzed;
 mod line;
 mod outcomes;
-mod request;
-mod sender;
-mod service;
+pub(crate) mod request;
+pub(crate) mod sender;
+pub(crate) mod service;
 mod tls;
 
 use std::sync::Arc;
