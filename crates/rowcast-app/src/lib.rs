@@ -16,6 +16,7 @@ pub mod preview;
 pub mod project;
 pub mod reference;
 pub mod run;
+pub mod schedule;
 pub mod schema;
 pub mod setup;
 pub mod state;
@@ -36,7 +37,11 @@ pub type Answer<T> = Result<T, Failure>;
 
 /// Seconds since an instant in RFC 3339; `None` when it is none.
 pub fn seconds_since(instant: &str) -> Option<u64> {
+    Some(-seconds_from_now(instant)?.min(0)).map(i64::unsigned_abs)
+}
+
+/// Seconds until an instant in RFC 3339, negative when it has passed; `None` when it is none.
+pub fn seconds_from_now(instant: &str) -> Option<i64> {
     let then: jiff::Timestamp = instant.parse().ok()?;
-    let seconds = map::now_us() / 1_000_000 - then.as_second();
-    Some(seconds.max(0).unsigned_abs())
+    Some(then.as_second() - map::now_us() / 1_000_000)
 }

@@ -106,6 +106,7 @@ pub async fn status(project: &Project, syncs: &[String]) -> Answer<Vec<SyncStatu
             running: found.as_ref().is_some_and(|found| found.running),
             rows_in_state: found.as_ref().map_or(0, |found| found.rows.unsigned_abs()),
             rejects,
+            due: crate::schedule::due(sync),
             last_run,
         });
     }

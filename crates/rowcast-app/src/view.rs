@@ -305,6 +305,8 @@ pub struct SyncStatus {
     pub running: bool,
     pub rows_in_state: u64,
     pub rejects: u64,
+    #[serde(flatten)]
+    pub due: crate::schedule::Due,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run: Option<RunSummary>,
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rowcast_config::{Credential, Problem, Query, Source};
 use rowcast_core::guard::Guard;
 use rowcast_core::mapping::{CompileInput, FieldMapping};
+use rowcast_core::segment::{SegmentInput, SegmentMapping};
 use rowcast_core::sync::Backoff;
 use rowcast_core::{
     Code, Column, Descriptor, Destination, Mapper, Name, Reason, Schema, SyncPlan, Value,
@@ -22,6 +23,7 @@ use rowcast_postgres::ledger::{
 };
 use rowcast_postgres::model_text::{ReadSettings, RowSecurity, guard_statements};
 
+pub(crate) mod gate;
 mod place;
 
 pub(crate) use place::{destination, destination_alone};
@@ -64,6 +66,13 @@ pub(crate) async fn parts(
     let source = project.source(&model.source)?;
     let (keys, schema) = described(model, source).await?;
     let mapper = mapper(sync, Some(model), &keys, Some(&schema))?;
+    let gate = gate::of(project, sync, Some(&schema))?;
+    let mut columns = mapper.columns();
+    for column in gate.columns() {
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+    }
     let destination = destination(project, sync, &keys)?;
     let match_columns = tracked_columns(sync, &keys);
     let plan = SyncPlan {
@@ -72,8 +81,10 @@ pub(crate) async fn parts(
         key_columns: keys.clone(),
         mode: sync.mode,
         on: sync.on,
+        batching: sync.batching.clone(),
         guards: sync.guards,
         overrides: overrides.to_vec(),
+        gate,
         tracks_match: match_columns.is_some(),
         keep_rows: sync.keep_rows,
         records_max: sync.run.max_records,
@@ -95,7 +106,8 @@ pub(crate) async fn parts(
             identity: place::identity(project, sync)?,
             mode: sync.mode,
             on: sync.on,
-            columns: mapper.columns(),
+            gate: gate::text(project, sync)?,
+            columns,
             digests: mapper.digests(),
             match_columns,
             keep_rows: sync.keep_rows,
@@ -375,15 +387,26 @@ pub(crate) fn mapper(
                 .collect()
         })
         .unwrap_or_default();
-    let compiled = FieldMapping::compile(CompileInput {
-        fields: &sync.fields,
-        match_on: match_on.as_ref(),
-        key_columns: keys,
-        schema,
-        sensitive: &sensitive,
-    });
+    let compiled: Result<Arc<dyn Mapper>, _> = match &sync.mapping {
+        Some(mapping) => SegmentMapping::compile(SegmentInput {
+            mapping,
+            match_on: match_on.as_ref(),
+            key_columns: keys,
+            schema,
+            sensitive: &sensitive,
+        })
+        .map(|mapping| Arc::new(mapping) as _),
+        None => FieldMapping::compile(CompileInput {
+            fields: &sync.fields,
+            match_on: match_on.as_ref(),
+            key_columns: keys,
+            schema,
+            sensitive: &sensitive,
+        })
+        .map(|mapping| Arc::new(mapping) as _),
+    };
     match compiled {
-        Ok(mapping) => Ok(Arc::new(mapping)),
+        Ok(mapping) => Ok(mapping),
         Err(problems) => Err(Failure::of(
             problems
                 .into_iter()

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rowcast_core::{Code, Descriptor, Kind as Change, Mode, Operation};
 
+use crate::frequency;
 use crate::load::Trees;
 use crate::problem::{Problem, reason};
 use crate::project::{Destination, Positions, Project, Sync};
-use crate::schedule::Trigger;
 use crate::shape::{Key, Kind, Shape, keys_of, list_words};
 use crate::walk::{Walker, subject, suggest};
+use rowcast_core::schedule::Trigger;
 
 pub(crate) fn project(
     project: &mut Project,
@@ -47,13 +48,15 @@ pub(crate) fn project(
             connector(sync, descriptor, trees, problems, secrets);
         }
     }
+    consents(project, problems);
     cycles(project, problems);
+    frequency::check(project, problems);
     mirrors(project, descriptors, problems);
     renamings(project, problems);
 }
 
 /// Notes a problem at a key of a document.
-fn note(
+pub(crate) fn note(
     problems: &mut Vec<Problem>,
     reason: rowcast_core::Reason,
     positions: &Positions,
@@ -379,6 +382,50 @@ fn connector(
         } else {
             walker.group(&entry.value, &keys, &Shape::Group(keys.clone()), "request");
             sync.request = entry.value.settings(Some(&keys));
+        }
+    }
+}
+
+/// A category that a model says nothing about would let none of its rows through. A model that says
+/// nothing about consent at all is not asked.
+fn consents(project: &Project, problems: &mut Vec<Problem>) {
+    let mut seen = BTreeSet::new();
+    for sync in project.syncs.values() {
+        let (Some(model), Some(destination)) = (
+            project.models.get(&sync.model),
+            project.destinations.get(&sync.destination),
+        ) else {
+            continue;
+        };
+        if model.consent.is_empty() {
+            continue;
+        }
+        let known: Vec<&str> = model
+            .consent
+            .iter()
+            .map(|(category, _)| category.as_str())
+            .collect();
+        for category in &destination.consent {
+            if known.contains(&category.as_str()) || !seen.insert((&model.name, category)) {
+                continue;
+            }
+            let message = format!(
+                "{} says nothing about the consent \"{category}\", which {} needs",
+                subject(Kind::Model, &model.name),
+                subject(Kind::Destination, &destination.name)
+            );
+            let hint = match suggest(category, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("add the column that holds it: consent: {{ {category}: COLUMN }}"),
+            };
+            note(
+                problems,
+                reason(Code::UnknownReference, message)
+                    .detail("no row would ever be sent")
+                    .hint(hint),
+                &model.positions,
+                "consent",
+            );
         }
     }
 }

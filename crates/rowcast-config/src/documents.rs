@@ -104,6 +104,12 @@ fn project() -> Document {
                 "Alert channels, by the names that `alerts.to` of syncs uses; read and checked, but nothing is sent yet",
             ),
             Key::optional(
+                "schedule_gap_min",
+                Shape::Period,
+                "The shortest distance between two runs that a sync's schedule may ask for",
+            )
+            .default("10s"),
+            Key::optional(
                 "retention",
                 Shape::Group(vec![
                     Key::optional("runs", Shape::Period, "How long runs are remembered")
@@ -260,6 +266,12 @@ fn model() -> Document {
         )
         .example("[email]"),
         Key::optional(
+            "consent",
+            map(Shape::Plain),
+            "Categories of consent and the boolean columns that hold them",
+        )
+        .example("{ advertising: ads_ok }"),
+        Key::optional(
             "time_zone",
             Shape::TimeZone,
             "Session time zone of the query",
@@ -272,7 +284,7 @@ fn model() -> Document {
         files: "models/*.yml",
         summary: "Which rows are synced, and what identifies one. Exactly one of: a file of the same name ending in .sql, `sql`, `table`.",
         keys,
-        example: "model: customers\nsource: shop\ntable: public.customers\nprimary_key: [id]\ncursor: { column: updated_at, overlap: 10m, full: daily }\nsensitive: [email]\ntime_zone: UTC\n",
+        example: "model: customers\nsource: shop\ntable: public.customers\nprimary_key: [id]\ncursor: { column: updated_at, overlap: 10m, full: daily }\nsensitive: [email]\nconsent: { advertising: ads_ok }\ntime_zone: UTC\n",
     }
 }
 
@@ -296,6 +308,14 @@ fn destination() -> Document {
             "What the connector declares; see its own page",
         ),
     ];
+    keys.push(
+        Key::optional(
+            "consent",
+            list(Shape::Plain),
+            "Categories of consent that a row must have to be sent here; models without `consent` are not asked",
+        )
+        .example("[advertising]"),
+    );
     keys.extend(destination_policies());
     common(&mut keys);
     Document {
@@ -349,7 +369,7 @@ fn sync() -> Document {
                 ])),
                 Shape::Plain,
             ]),
-            "Narrows the mode to these kinds of change",
+            "Narrows the mode to these kinds of change; a text is a Segment trigger",
         )
         .example("[added, updated]"),
         Key::optional(
@@ -377,9 +397,10 @@ fn sync() -> Document {
         ),
         Key::optional(
             "mapping",
-            Shape::Tree,
-            "A Segment mapping; not available yet",
-        ),
+            Shape::ClearTree,
+            "A Segment mapping as it is, in place of `fields`",
+        )
+        .example("{ email: { \"@path\": $.properties.email } }"),
         Key::optional(
             "event",
             Shape::Tree,

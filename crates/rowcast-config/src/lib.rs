@@ -9,6 +9,7 @@
 
 mod checks;
 mod documents;
+mod frequency;
 #[doc(hidden)]
 pub mod fuzzed;
 mod load;
@@ -22,6 +23,7 @@ mod project;
 pub mod reference;
 mod schedule;
 pub mod schema;
+mod segment;
 mod shape;
 mod sync;
 mod timetable;
@@ -38,6 +40,6 @@ pub use project::{
     Rate, Refresh, Retention, RowLog, RowSecurity, RunLimits, Source, Spool, Ssh, SslMode, Sync,
     Test, Text,
 };
-pub use schedule::{AfterWhen, EVERY_MIN, Overlap, Schedule, Trigger};
+pub use rowcast_core::schedule::{AfterWhen, EVERY_MIN, Overlap, Schedule, Trigger};
 pub use shape::{Key, Kind, Shape};
 pub use walk::suggest;

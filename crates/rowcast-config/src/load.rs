@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rowcast_core::schedule::EVERY_MIN;
 use rowcast_core::{Code, Descriptor, Reason};
 
 use crate::checks;
@@ -423,6 +424,8 @@ impl Loader<'_> {
                     project.description = node.string("description");
                     project.owner = node.string("owner");
                     project.channels = objects::channels(node).into_iter().collect();
+                    project.schedule_gap_min =
+                        node.duration("schedule_gap_min").unwrap_or(EVERY_MIN);
                     project.retention = objects::retention(node);
                     project.spool = objects::spool(node, self.options.dir);
                     self.of_project_file = self.problems.len();

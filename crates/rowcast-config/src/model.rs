@@ -119,6 +119,13 @@ pub(crate) fn model(
                 },
             }),
         sensitive: columns(node, "sensitive", walker),
+        consent: node
+            .get("consent")
+            .map(Node::entries)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|entry| Some((entry.key.clone(), entry.value.text()?.to_owned())))
+            .collect(),
         time_zone: node.string("time_zone").unwrap_or_else(|| "UTC".into()),
         positions: node.positions(),
     }

@@ -185,6 +185,7 @@ pub(crate) fn destination(name: &str, node: &Node) -> Destination {
             .iter()
             .map(|range| range.reveal().to_owned())
             .collect(),
+        consent: node.strings("consent").unwrap_or_default(),
         positions: node.positions(),
     }
 }

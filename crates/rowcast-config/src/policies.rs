@@ -41,6 +41,12 @@ fn schedule() -> Shape {
         )
         .default("true")
     };
+    let jitter = Key::optional(
+        "jitter",
+        Shape::Duration,
+        "Starts later by a part of this that depends on the sync's name and is the same each time, so that syncs due at one time do not start at once",
+    )
+    .default("0s");
     let days = DAYS.iter().map(|(word, _)| *word).collect();
     // One group: which keys belong together is checked when the schedule is read, because the
     // message can then name the form that was meant.
@@ -49,7 +55,7 @@ fn schedule() -> Shape {
         Key::optional(
             "cron",
             Shape::Cron,
-            "Minute, hour, day of month, month, day of week",
+            "Minute, hour, day of month, month, day of week; or @hourly, @daily, @weekly, @monthly, @yearly",
         )
         .example("\"0 6 * * 1-5\""),
         Key::optional(
@@ -79,7 +85,7 @@ fn schedule() -> Shape {
         Key::optional(
             "at",
             Shape::TimeOfDay,
-            "Time of day, for `days`, or from which `every` is counted",
+            "Time of day, for `days`, or from which `every` is counted; midnight without it",
         )
         .example("\"09:30\""),
         Key::optional(
@@ -91,6 +97,7 @@ fn schedule() -> Shape {
         time_zone(),
         overlap(),
         catch_up(),
+        jitter,
     ]);
     Shape::Either(vec![
         Shape::Choice(vec!["manual"]),
@@ -176,13 +183,39 @@ fn alerts() -> Shape {
 /// Keys of a sync that a project can preset.
 pub(crate) fn sync_policies() -> Vec<Key> {
     vec![
-        Key::optional("schedule", schedule(), "When it is due: one form or a list of forms. Read and checked; only `after` has an effect so far, on the order within `rowcast run`. Nothing starts a sync by itself yet").example("{ every: 15m }"),
+        Key::optional(
+            "schedule",
+            schedule(),
+            "When it is due: one form or a list of forms",
+        )
+        .example("{ every: 15m }"),
         Key::optional("run", run(), "Limits of one run"),
-        Key::optional("retry", retry(), "How rejected rows are tried again: with their newest value"),
-        Key::optional("guards", guards(), "What holds a run before its first request"),
-        Key::optional("alerts", alerts(), "What is told, and to whom; read and checked, but nothing is sent yet"),
-        Key::optional("log", Shape::Choice(vec!["errors", "all"]), "Which rows the row log names").example("errors"),
-        Key::optional("keep", Shape::Choice(vec!["rows"]), "Keeps the values sent, for old and new in plans, undo and delete payloads"),
+        Key::optional(
+            "retry",
+            retry(),
+            "How rejected rows are tried again: with their newest value",
+        ),
+        Key::optional(
+            "guards",
+            guards(),
+            "What holds a run before its first request",
+        ),
+        Key::optional(
+            "alerts",
+            alerts(),
+            "What is told, and to whom; read and checked, but nothing is sent yet",
+        ),
+        Key::optional(
+            "log",
+            Shape::Choice(vec!["errors", "all"]),
+            "Which rows the row log names",
+        )
+        .example("errors"),
+        Key::optional(
+            "keep",
+            Shape::Choice(vec!["rows"]),
+            "Keeps the values sent, for old and new in plans, undo and delete payloads",
+        ),
     ]
 }
 

@@ -64,6 +64,37 @@ impl Location {
         self.length
     }
 
+    /// The place of a character of a text that stands here, quoted or not; this place itself when
+    /// the text goes over several lines.
+    pub(crate) fn within(&self, character: usize) -> Self {
+        let Some(line) = self.source_line() else {
+            return self.clone();
+        };
+        let mut written = line.chars().skip(self.column - 1).take(self.length);
+        let quote = match written.clone().next() {
+            Some(quote @ ('"' | '\'')) => written.next().map(|_| quote),
+            Some('|' | '>') => return self.clone(),
+            _ => None,
+        };
+        let mut column = self.column + usize::from(quote.is_some());
+        for _ in 0..character {
+            let escaped = match (quote, written.next()) {
+                (_, None) => return self.clone(),
+                (Some('"'), Some('\\')) | (Some('\''), Some('\'')) => true,
+                _ => false,
+            };
+            if escaped {
+                written.next();
+            }
+            column += 1 + usize::from(escaped);
+        }
+        Self {
+            column,
+            length: 1,
+            ..self.clone()
+        }
+    }
+
     fn source_line(&self) -> Option<&str> {
         let line = self.file.lines().nth(self.line - 1)?;
         Some(line.trim_start_matches('\u{feff}'))

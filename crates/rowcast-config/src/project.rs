@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rowcast_core::guard::Guards;
+use rowcast_core::segment::{Batching, Trigger};
 use rowcast_core::sync::RetryPolicy;
 use rowcast_core::{Code, Mode, Name, Reason, Secret, Selection, SettingValue, Value};
 
 use crate::placeholder::read_secret_file;
 use crate::problem::Location;
-use crate::schedule::Schedule;
+use rowcast_core::schedule::Schedule;
 
 /// Everything a project folder says.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,8 @@ pub struct Project {
     pub variables: BTreeMap<String, String>,
     /// Alert channels.
     pub channels: BTreeMap<String, Channel>,
+    /// The shortest distance between two runs that a schedule may ask for.
+    pub schedule_gap_min: Duration,
     pub retention: Retention,
     pub spool: Spool,
     pub sources: BTreeMap<String, Source>,
@@ -325,6 +328,8 @@ pub struct Model {
     pub primary_key: Vec<String>,
     pub cursor: Option<Cursor>,
     pub sensitive: Vec<String>,
+    /// Category of consent and the boolean column that holds it.
+    pub consent: Vec<(String, String)>,
     /// Default UTC.
     pub time_zone: String,
     pub positions: Positions,
@@ -346,6 +351,8 @@ pub struct Destination {
     pub concurrency: Option<usize>,
     pub timeout: Option<Duration>,
     pub allow_addresses: Vec<String>,
+    /// Categories of consent that a row must have to be sent here.
+    pub consent: Vec<String>,
     pub positions: Positions,
 }
 
@@ -409,8 +416,12 @@ pub struct Sync {
     pub model: String,
     pub destination: String,
     pub object: Option<String>,
+    /// Of `mode:`, or of the reserved key in the mapping.
     pub mode: Mode,
+    /// The kinds of change that are let through; of a trigger, those that it may let through.
     pub on: Selection,
+    /// `on:` as a Segment trigger.
+    pub trigger: Option<Trigger>,
     pub refresh: Refresh,
     /// Destination field and column, in order; empty for the primary key.
     pub match_on: Vec<(Name, Name)>,
@@ -419,6 +430,10 @@ pub struct Sync {
     /// An object in the order of the file. Strings are what the mapping says they are (a column or
     /// a template); numbers, booleans and null stand for themselves.
     pub fields: Value,
+    /// `mapping:` without its reserved keys, in place of `fields`.
+    pub mapping: Option<Value>,
+    /// What the mapping says about batches.
+    pub batching: Batching,
     pub request: SettingValue,
     /// Empty: only commands and triggers run it.
     pub schedules: Vec<Schedule>,

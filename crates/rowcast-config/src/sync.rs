@@ -2,20 +2,24 @@
 
 use rowcast_core::Kind::{Added, Removed, Updated};
 use rowcast_core::guard::Guards;
+use rowcast_core::segment::Trigger;
 use rowcast_core::sync::RetryPolicy;
 use rowcast_core::{Code, Mode, Name, Selection, Value};
 
 use crate::objects::exclusive;
 use crate::problem::reason;
 use crate::project::{Alerts, Refresh, RowLog, RunLimits, Sync};
+use crate::segment;
 use crate::timetable::schedules;
 use crate::tree::{Entry, Node, Yaml};
 use crate::walk::{Walker, percent};
 
 pub(crate) fn sync(name: &str, node: &Node, walker: &mut Walker<'_>) -> Sync {
-    let mode = node.word("mode").and_then(Mode::parse);
+    let (mapping, controls) = segment::mapping(node, walker);
+    let mode = node.word("mode").and_then(Mode::parse).or(controls.mode);
     let mode = mode.unwrap_or_default();
-    mapping(node, mode, walker);
+    one_mapping(node, mode, walker);
+    let (on, trigger) = selection(node, mode, walker);
     let run = node.get("run");
     let retry = node.get("retry");
     let default = RetryPolicy::default();
@@ -27,17 +31,23 @@ pub(crate) fn sync(name: &str, node: &Node, walker: &mut Walker<'_>) -> Sync {
         destination: node.string("destination").unwrap_or_default(),
         object: node.string("object"),
         mode,
-        on: selection(node, mode, walker),
+        on,
+        trigger,
         refresh: match node.word("refresh") {
             Some("full") => Refresh::Full,
             _ => Refresh::Incremental,
         },
-        match_on: match_on(node, walker),
+        match_on: match controls.match_on {
+            Some(pair) if node.get("match_on").is_none_or(Node::is_null) => vec![pair],
+            _ => match_on(node, walker),
+        },
         condition: node.string("where"),
         fields: node
             .get("fields")
             .filter(|node| matches!(node.yaml, Yaml::Map(_)))
             .map_or_else(|| Value::Object(Vec::new()), Node::value),
+        mapping,
+        batching: controls.batching,
         request: node
             .get("request")
             .map(|node| node.setting(None))
@@ -70,24 +80,19 @@ pub(crate) fn sync(name: &str, node: &Node, walker: &mut Walker<'_>) -> Sync {
     }
 }
 
-/// Exactly one of `fields`, `mapping`, `event`; only the first is available.
-fn mapping(node: &Node, mode: Mode, walker: &mut Walker<'_>) {
+/// Exactly one of `fields`, `mapping`, `event`; the last is not available.
+fn one_mapping(node: &Node, mode: Mode, walker: &mut Walker<'_>) {
     let written: Vec<&Entry> = ["fields", "mapping", "event"]
         .iter()
         .filter_map(|key| node.entry(key))
         .filter(|entry| !entry.value.is_null())
         .collect();
     for entry in &written {
-        if entry.key != "fields" {
-            let what = if entry.key == "mapping" {
-                "Segment mappings"
-            } else {
-                "events"
-            };
+        if entry.key == "event" {
             let message = format!("`{}` of {} is not available yet", entry.key, walker.subject);
             walker.note(
                 reason(Code::WrongType, message)
-                    .detail(format!("{what} arrive with their own step"))
+                    .detail("events arrive with their own step")
                     .hint("use `fields:` until then"),
                 &entry.key_at,
             );
@@ -122,21 +127,26 @@ fn mapping(node: &Node, mode: Mode, walker: &mut Walker<'_>) {
     }
 }
 
-fn selection(node: &Node, mode: Mode, walker: &mut Walker<'_>) -> Selection {
+fn selection(node: &Node, mode: Mode, walker: &mut Walker<'_>) -> (Selection, Option<Trigger>) {
     let Some(on) = node.get("on").filter(|on| !on.is_null()) else {
-        return Selection::default();
+        return (Selection::default(), None);
     };
-    if on.scalar().is_some() {
-        let message = format!(
-            "`on` of {} is a Segment trigger, which is not available yet",
-            walker.subject
-        );
-        walker.note(
-            reason(Code::WrongType, message)
-                .hint("write a list of added, updated, removed: `on: [added, updated]`"),
-            &on.at,
-        );
-        return Selection::default();
+    if let Some(scalar) = on.scalar() {
+        let trigger = segment::trigger(on, scalar, walker);
+        let may = |kind| {
+            trigger
+                .as_ref()
+                .is_none_or(|trigger| trigger.may_pass(kind))
+        };
+        let selection = Selection {
+            added: may(Added),
+            updated: may(Updated),
+            removed: may(Removed),
+        };
+        if !sends(selection, mode) {
+            never(on, selection, mode, walker);
+        }
+        return (selection, trigger);
     }
     let words = node.strings("on").unwrap_or_default();
     let has = |word: &str| words.iter().any(|w| w == word);
@@ -146,26 +156,43 @@ fn selection(node: &Node, mode: Mode, walker: &mut Walker<'_>) -> Selection {
         // The word of other tools is understood too.
         removed: has("removed") || has("deleted"),
     };
-    let sends = [Added, Updated, Removed]
-        .into_iter()
-        .any(|kind| selection.includes(kind) && mode.operation(kind).is_some());
-    if !sends
+    if !sends(selection, mode)
         && on
             .items()
             .iter()
             .all(|item| item.text().is_some_and(is_change))
     {
-        let message = format!("{} would never send anything", walker.subject);
-        walker.note(
-            reason(Code::Exclusive, message)
-                .detail(format!(
-                    "mode {mode} skips every change that `on` lets through"
-                ))
-                .hint("change `mode` or `on`"),
-            &on.at,
-        );
+        never(on, selection, mode, walker);
     }
-    selection
+    (selection, None)
+}
+
+fn sends(selection: Selection, mode: Mode) -> bool {
+    [Added, Updated, Removed]
+        .into_iter()
+        .any(|kind| selection.includes(kind) && mode.operation(kind).is_some())
+}
+
+fn never(on: &Node, selection: Selection, mode: Mode, walker: &mut Walker<'_>) {
+    let nothing = Selection {
+        added: false,
+        updated: false,
+        removed: false,
+    };
+    let detail = if selection == nothing && on.scalar().is_some() {
+        "a row is an event of type \"track\" called \"new\", \"updated\" or \"deleted\", and the trigger \
+         lets none of them through"
+            .to_owned()
+    } else {
+        format!("mode {mode} skips every change that `on` lets through")
+    };
+    let message = format!("{} would never send anything", walker.subject);
+    walker.note(
+        reason(Code::Exclusive, message)
+            .detail(detail)
+            .hint("change `mode` or `on`"),
+        &on.at,
+    );
 }
 
 fn is_change(word: &str) -> bool {

@@ -1,9 +1,13 @@
 //! `schedule:` of a sync, from the tree to its forms: which keys belong together.
 
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
 use rowcast_core::Code;
+use rowcast_core::schedule::{AfterWhen, Cron, EVERY_MIN, Overlap, Schedule, Trigger};
 
 use crate::problem::reason;
-use crate::schedule::{AfterWhen, DAYS, EVERY_MIN, Overlap, Schedule, Trigger, time_of_day};
+use crate::schedule::{DAYS, time_of_day, time_zone};
 use crate::tree::{Entry, Node, Yaml};
 use crate::walk::Walker;
 
@@ -47,13 +51,12 @@ fn schedule(node: &Node, walker: &mut Walker<'_>) -> Option<Schedule> {
         return None;
     };
     let takes: &[&str] = match form.key.as_str() {
-        "every" => &["at", "timezone", "overlap", "catch_up"],
-        "cron" => &["timezone", "overlap", "catch_up"],
-        "days" => &["at", "timezone", "overlap", "catch_up"],
+        "every" | "days" => &["at", "timezone", "overlap", "catch_up", "jitter"],
+        "cron" => &["timezone", "overlap", "catch_up", "jitter"],
         "after" => &["when", "overlap"],
         _ => &["overlap"],
     };
-    for key in ["at", "when", "timezone", "catch_up"] {
+    for key in ["at", "when", "timezone", "catch_up", "jitter"] {
         if let Some(entry) = present(key)
             && !takes.contains(&key)
         {
@@ -80,7 +83,7 @@ fn schedule(node: &Node, walker: &mut Walker<'_>) -> Option<Schedule> {
             }
             Trigger::Every { every, at }
         }
-        "cron" => Trigger::Cron(node.string("cron")?),
+        "cron" => Trigger::Cron(Cron::parse(&node.string("cron")?).ok()?),
         "days" => {
             let words = node.strings("days")?;
             let mut days = Vec::new();
@@ -130,11 +133,15 @@ fn schedule(node: &Node, walker: &mut Walker<'_>) -> Option<Schedule> {
     };
     Some(Schedule {
         trigger,
-        time_zone: node.string("timezone").unwrap_or_else(|| "UTC".into()),
+        zone: node
+            .string("timezone")
+            .and_then(|name| time_zone(&name).ok())
+            .unwrap_or(TimeZone::UTC),
         overlap: match node.word("overlap") {
             Some("queue") => Overlap::Queue,
             _ => Overlap::Skip,
         },
         catch_up: node.bool("catch_up").unwrap_or(true),
+        jitter: node.duration("jitter").unwrap_or(Duration::ZERO),
     })
 }

@@ -3,6 +3,7 @@
 //! It only looks; the typed documents are read from the same tree afterwards, with defaults where
 //! something did not fit, so that one mistake never hides another.
 
+use rowcast_core::schedule::Cron;
 use rowcast_core::settings::{parse_duration, parse_size};
 use rowcast_core::{Code, Reason};
 
@@ -387,7 +388,7 @@ fn judge(scalar: &Scalar, shape: &Shape) -> Result<(), Option<String>> {
         Shape::TimeZone => return schedule::time_zone(text).map(|_| ()).map_err(Some),
         Shape::TimeOfDay => return schedule::time_of_day(text).map(|_| ()).ok_or(None),
         Shape::Timestamp => text.parse::<jiff::Timestamp>().is_ok(),
-        Shape::Cron => return schedule::check_cron(text).map_err(Some),
+        Shape::Cron => return Cron::parse(text).map(|_| ()).map_err(Some),
         Shape::Addresses => is_address_range(text),
         _ => true,
     };

@@ -121,6 +121,8 @@ codes! {
     MatchMissing = "E0507", Failed, "a row has no value to be matched by";
     SegmentMappingInvalid = "E0508", Invalid, "a Segment mapping is not valid";
     TriggerInvalid = "E0509", Invalid, "a trigger can't be read";
+    ConsentMissing = "E0510", Failed, "a row lacks a consent that the destination needs";
+    TriggerHeldBack = "E0511", Failed, "the trigger did not let a row pass";
 
     // E06 destination
     DestinationUnreachable = "E0601", Connect, "the destination can't be reached";

@@ -22,8 +22,10 @@ use crate::fault::Reason;
 use crate::json::push_object;
 use crate::record::RunContext;
 use crate::row::Row;
+use crate::segment::Occasion;
 use crate::value::{Name, Object};
 
+pub(crate) use compiler::unknown_column;
 pub use fields::{CompileInput, FieldMapping, MappingProblem};
 pub use moment::instant;
 pub use reference::reference_markdown;
@@ -53,6 +55,24 @@ pub trait Mapper: Send + Sync {
     fn push_fields(&self, row: &Row, context: &RunContext, out: &mut String) -> Result<(), Reason> {
         push_object(out, &self.fields(row, context)?);
         Ok(())
+    }
+
+    /// Whether a record depends on more than the row: on what happened to it and on its key. Then
+    /// `fields_at` is asked for every record, deletes included, and `keep: rows` keeps the columns
+    /// that the mapping reads instead of the fields that were sent.
+    fn looks_at_changes(&self) -> bool {
+        false
+    }
+
+    /// The fields of a record, for mappings that look at changes.
+    ///
+    /// # Errors
+    /// Why the row is invalid.
+    fn fields_at(&self, occasion: &Occasion<'_>, context: &RunContext) -> Result<Object, Reason> {
+        match occasion.row {
+            Some(row) => self.fields(row, context),
+            None => Ok(Object::new()),
+        }
     }
 
     /// The identity at the destination: the `match_on` fields with their values.

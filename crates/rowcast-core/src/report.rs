@@ -58,7 +58,7 @@ pub struct RunReport {
     pub requests: u64,
     /// Requests that were repeated.
     pub retries: u64,
-    /// Reasons of rejected and invalid records: (code, message) → count, for grouped display.
+    /// Reasons of rejected, invalid and, by trigger or consent, skipped records: (code, message) → count, for grouped display.
     pub reasons: BTreeMap<(String, String), u64>,
     /// Why the run failed or was held.
     pub failure: Option<Reason>,

@@ -4,11 +4,15 @@
 //! Must never modify what it is given, never do I/O, and never cost more than its limits allow:
 //! mappings come from other people's tools.
 
+pub mod controls;
 mod convert;
 mod directive;
+pub mod event;
 mod liquid;
+mod mapper;
 mod node;
 mod path;
+mod reads;
 mod replace;
 mod template;
 mod text;
@@ -17,6 +21,10 @@ mod validate;
 
 use crate::value::{Object, Value};
 
+pub use controls::{Batching, Controls};
+pub use event::{Occasion, row_event};
+pub use mapper::{SegmentInput, SegmentMapping};
+pub use reads::Reads;
 pub use trigger::Trigger;
 pub use validate::Problem;
 
@@ -58,6 +66,13 @@ impl Mapping {
         }
         let context = directive::Context { payload, now_us };
         directive::resolve(&self.root, context).map(node::Node::into_value)
+    }
+}
+
+impl Mapping {
+    /// The columns that it reads of a row event.
+    pub fn reads(&self) -> Reads {
+        Reads::of_mapping(&self.root)
     }
 }
 

@@ -15,8 +15,10 @@ use crate::value::Value;
 pub enum Verdict {
     /// Acknowledged by the destination.
     Delivered(Operation),
-    /// The mode, `on:` or a consent decided not to send it.
+    /// The mode or `on:` decided not to send it.
     Skipped,
+    /// As `Skipped`, for a reason of this row's own: its trigger or a consent.
+    SkippedFor(Reason),
     /// Refused by the destination. `doubt` when an earlier attempt in this run had an unknown
     /// outcome, so that what the destination holds is not known.
     Rejected {
@@ -103,7 +105,7 @@ impl Settled {
                 },
                 None => Effect::Nothing,
             },
-            Verdict::Skipped => match (self.kind, self.checksum) {
+            Verdict::Skipped | Verdict::SkippedFor(_) => match (self.kind, self.checksum) {
                 (Kind::Removed, _) if mode.keeps_tombstones() => Effect::Bury,
                 (Kind::Removed, _) => Effect::Drop,
                 (_, Some(checksum)) => Effect::Put {

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::gate::Gate;
 use crate::guard::{Guard, Guards};
 use crate::mode::{Mode, Selection};
+use crate::segment::Batching;
 use crate::value::Name;
 
 /// When rejected rows are tried again.
@@ -32,6 +34,10 @@ pub struct SyncPlan {
     pub key_columns: Vec<Name>,
     pub mode: Mode,
     pub on: Selection,
+    /// What a change must pass beside `on`: a trigger and consents.
+    pub gate: Gate,
+    /// What the mapping says about batches.
+    pub batching: Batching,
     pub guards: Guards,
     /// Guards the caller overrides, recorded with the run.
     pub overrides: Vec<Guard>,

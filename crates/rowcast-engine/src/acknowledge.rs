@@ -298,7 +298,8 @@ impl Acknowledgements {
                 } => {
                     records += 1;
                     step.close.extend(closes);
-                    carried.skips |= settled.verdict == Verdict::Skipped;
+                    carried.skips |=
+                        matches!(settled.verdict, Verdict::Skipped | Verdict::SkippedFor(_));
                     carried.take(&settled, counted, observed);
                     if !matches!(settled.verdict, Verdict::Pending | Verdict::Held) {
                         step.settled.push(settled);

@@ -6,12 +6,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use rowcast_core::change::Conflict;
-use rowcast_core::json::push_object;
+use rowcast_core::json::{push_object, push_value};
 use rowcast_core::record::{RecordJson, idempotency_key, identity, identity_digest};
+use rowcast_core::segment::Occasion;
 use rowcast_core::settle::{Settled, Verdict};
 use rowcast_core::value::{Name, Object, Value};
 use rowcast_core::{
-    Change, Code, Key, Kind, Mapper, Operation, Reason, Record, Retried, RunContext, SyncPlan,
+    Change, Code, Key, Kind, Mapper, Operation, Reason, Record, Retried, Row, RunContext, SyncPlan,
 };
 
 /// Which changes a pass over the change set is about.
@@ -40,6 +41,8 @@ pub(crate) struct Note {
     /// A hash of the identity: two records that share it never travel together.
     pub identity: u64,
     pub bytes: usize,
+    /// A hash of what its batch must have in common; the same for all without `batch_keys`.
+    pub group: u64,
     /// Deletes the identity that an updated row left behind. The change itself is counted when its
     /// upsert is settled.
     pub prelude: bool,
@@ -146,6 +149,10 @@ impl Preparer {
         let Some(operation) = self.operation(change) else {
             return self.decided(change, pass, Verdict::Skipped);
         };
+        let kind = match self.admitted(change) {
+            Ok(kind) => kind,
+            Err(reason) => return self.decided(change, pass, Verdict::SkippedFor(reason)),
+        };
         if let Some(Retried::Reject { due: false, .. }) = change.retried {
             return self.decided(change, pass, Verdict::Held);
         }
@@ -160,9 +167,36 @@ impl Preparer {
         }
         match (operation, pass) {
             (Operation::Delete, _) => self.delete(change, room),
-            (_, Pass::Deletes) => self.prelude(change, room),
-            (_, _) => self.write(change, operation, pass, room),
+            (_, Pass::Deletes) => self.prelude(change, kind, room),
+            (_, _) => self.write(change, kind, operation, pass, room),
         }
+    }
+
+    /// What the change passes the trigger as, if it does and no consent is missing. A doubtful row
+    /// looks updated although its first attempt may have been about a new one: it passes as either.
+    fn admitted(&self, change: &Change) -> Result<Kind, Reason> {
+        let inserted = matches!(
+            change.retried,
+            Some(Retried::Doubt {
+                operation: Operation::Insert,
+                ..
+            })
+        );
+        let doubtful =
+            matches!(change.retried, Some(Retried::Doubt { .. })) && change.kind != Kind::Removed;
+        let (kind, or_else) = match change.kind {
+            Kind::Updated if inserted => (Kind::Added, Some(Kind::Updated)),
+            Kind::Updated if doubtful => (Kind::Updated, Some(Kind::Added)),
+            Kind::Added if doubtful => (Kind::Added, Some(Kind::Updated)),
+            kind => (kind, None),
+        };
+        if self.plan.gate.is_open() {
+            return Ok(kind);
+        }
+        let occasion = occasion(change, kind);
+        self.plan
+            .gate
+            .pass(&occasion, or_else, self.context.started_at)
     }
 
     /// What the mode asks for; `None` is skip. A doubtful record whose row is still there is sent
@@ -204,6 +238,15 @@ impl Preparer {
             self.key_object(&change.key)
         };
         let fields = match &change.row {
+            _ if self.mapper.looks_at_changes() => {
+                let occasion = occasion(change, Kind::Removed);
+                match self.mapper.fields_at(&occasion, &self.context) {
+                    Ok(fields) => fields,
+                    Err(reason) => {
+                        return self.decided(change, Pass::Single, Verdict::Invalid(reason));
+                    }
+                }
+            }
             Some(row) if self.plan.keep_rows => row
                 .schema
                 .columns
@@ -218,22 +261,33 @@ impl Preparer {
     }
 
     /// The delete of the identity that an updated row left, if it did and can be sent at all.
-    fn prelude(&self, change: &Change, room: &mut String) -> Prepared {
+    fn prelude(&self, change: &Change, kind: Kind, room: &mut String) -> Prepared {
         let (Some(row), Some(old)) = (&change.row, &change.delivered_match) else {
             return Prepared::Ignore;
         };
         let Ok(match_on) = self.mapper.match_on(row, &self.context) else {
             return Prepared::Ignore;
         };
-        if identity(&match_on) == *old || self.mapper.fields(row, &self.context).is_err() {
+        let fields = self.fields(change, kind, row);
+        if identity(&match_on) == *old || fields.is_err() {
             return Prepared::Ignore;
         }
         self.delete_old(change, old, room)
     }
 
+    fn fields(&self, change: &Change, kind: Kind, row: &Row) -> Result<Object, Reason> {
+        if self.mapper.looks_at_changes() {
+            self.mapper
+                .fields_at(&occasion(change, kind), &self.context)
+        } else {
+            self.mapper.fields(row, &self.context)
+        }
+    }
+
     fn write(
         &self,
         change: &Change,
+        kind: Kind,
         operation: Operation,
         pass: Pass,
         room: &mut String,
@@ -252,7 +306,9 @@ impl Preparer {
         let left = change.delivered_match.as_ref().filter(|old| {
             pass == Pass::Single && self.plan.tracks_match && identity(&match_on) != **old
         });
-        let content = if self.json && !self.plan.tracks_match {
+        let whole = self.mapper.looks_at_changes();
+        let as_text = !whole && self.plan.batching.keys.is_empty();
+        let content = if self.json && !self.plan.tracks_match && as_text {
             room.clear();
             push_object(room, &match_on);
             let fields_at = room.len();
@@ -260,7 +316,7 @@ impl Preparer {
                 .push_fields(row, &self.context, room)
                 .map(|()| Content::Text { fields_at })
         } else {
-            let fields = self.mapper.fields(row, &self.context);
+            let fields = self.fields(change, kind, row);
             fields.map(|fields| Content::Values { match_on, fields })
         };
         let content = match content {
@@ -271,6 +327,12 @@ impl Preparer {
             return self.delete_old(change, old, room);
         }
         let sent = self.plan.keep_rows.then(|| match &content {
+            // The delete is made from the columns again.
+            _ if whole => {
+                let mut text = String::new();
+                push_object(&mut text, &self.read_columns(row));
+                text
+            }
             Content::Text { fields_at } => room[*fields_at..].to_owned(),
             Content::Values { fields, .. } => {
                 let mut text = String::new();
@@ -279,6 +341,14 @@ impl Preparer {
             }
         });
         self.outgoing(change, operation, content, sent, false, room)
+    }
+
+    /// The columns that the mapping reads, with their values.
+    fn read_columns(&self, row: &Row) -> Object {
+        let columns = self.mapper.columns().into_iter();
+        columns
+            .filter_map(|name| row.get(&name).cloned().map(|value| (name, value)))
+            .collect()
     }
 
     /// The delete of an identity that a row left.
@@ -305,6 +375,7 @@ impl Preparer {
             Some(Retried::Reject { run, .. }) => (run, false),
             None => (self.context.run, false),
         };
+        let group = self.group(&content);
         let fields_at = match &content {
             Content::Text { fields_at } => *fields_at,
             Content::Values { match_on, fields } => {
@@ -347,6 +418,7 @@ impl Preparer {
             sent,
             identity: hasher.finish(),
             bytes,
+            group,
             prelude,
         };
         // Two deletes of one key may name two identities, and be tried first in the same run.
@@ -376,6 +448,25 @@ impl Preparer {
         Prepared::Send(Box::new(Outgoing { record, note }))
     }
 
+    /// What `batch_keys` tell apart.
+    fn group(&self, content: &Content) -> u64 {
+        let (Content::Values { fields, .. }, false) = (content, self.plan.batching.keys.is_empty())
+        else {
+            return 0;
+        };
+        let mut hasher = DefaultHasher::new();
+        for name in &self.plan.batching.keys {
+            let value = fields.iter().find(|(field, _)| field == name);
+            let text = value.map(|(_, value)| {
+                let mut text = String::new();
+                push_value(&mut text, value);
+                text
+            });
+            text.hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
     fn named(&self, values: &[Value]) -> Object {
         self.match_fields
             .iter()
@@ -390,6 +481,14 @@ impl Preparer {
         } else {
             key.to_object(&self.context.key_columns)
         }
+    }
+}
+
+fn occasion(change: &Change, kind: Kind) -> Occasion<'_> {
+    Occasion {
+        kind,
+        key: Some(&change.key),
+        row: change.row.as_ref(),
     }
 }
 

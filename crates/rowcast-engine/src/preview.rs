@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rowcast_core::ledger::DiffCounts;
 use rowcast_core::record::Batch;
+use rowcast_core::segment::Batching;
 use rowcast_core::{
     Capabilities, Change, Kind, Operation, Reason, Record, RunContext, RunReport, RunStatus,
 };
@@ -21,6 +22,9 @@ const READ_CHANGES: usize = 500;
 
 /// Sample records shown by default for each kind of change.
 const SAMPLES_PER_KIND: usize = 10;
+
+/// Batches of one operation that are filled side by side, where `batch_keys` tell them apart.
+pub(crate) const GROUPS_MAX: usize = 64;
 
 /// How long a request is assumed to take when its rate is not limited.
 const REQUEST_ASSUMED: Duration = Duration::from_millis(100);
@@ -51,34 +55,52 @@ pub struct Preview {
     pub digest: u128,
 }
 
-/// One operation's batches, counted as delivery would make them.
+/// Batches counted as delivery would make them.
 #[derive(Default)]
 struct Batches {
-    first: Vec<Record>,
-    full: bool,
-    records: usize,
-    bytes: usize,
+    firsts: BTreeMap<Operation, First>,
+    /// Records and bytes of the batch that is being filled, by operation and `batch_keys`.
+    filled: BTreeMap<(Operation, u64), (usize, usize)>,
     calls: u64,
+}
+
+/// The first batch of an operation.
+struct First {
+    group: u64,
+    full: bool,
+    records: Vec<Record>,
 }
 
 impl Batches {
     fn add(&mut self, outgoing: Outgoing, capabilities: &Capabilities) {
-        let bytes = outgoing.note.bytes;
-        let operation = outgoing.record.operation;
-        if self.records >= capabilities.records_max(operation)
-            || (self.records > 0 && self.bytes + bytes > capabilities.batch_bytes_max)
-        {
-            self.full = true;
-            self.records = 0;
-            self.bytes = 0;
+        let Outgoing { record, note } = outgoing;
+        let operation = record.operation;
+        let place = (operation, note.group);
+        if self.filled.len() >= GROUPS_MAX && !self.filled.contains_key(&place) {
+            let largest = self.filled.iter().max_by_key(|(_, (records, _))| *records);
+            if let Some(largest) = largest.map(|(place, _)| *place) {
+                self.filled.remove(&largest);
+            }
         }
-        if self.records == 0 {
+        let first = self.firsts.entry(operation).or_insert(First {
+            group: note.group,
+            full: false,
+            records: Vec::new(),
+        });
+        let (records, bytes) = self.filled.entry(place).or_default();
+        if *records >= capabilities.records_max(operation)
+            || (*records > 0 && *bytes + note.bytes > capabilities.batch_bytes_max)
+        {
+            first.full |= first.group == note.group;
+            (*records, *bytes) = (0, 0);
+        }
+        if *records == 0 {
             self.calls += u64::from(capabilities.requests(operation));
         }
-        self.records += 1;
-        self.bytes += bytes;
-        if !self.full {
-            self.first.push(outgoing.record);
+        *records += 1;
+        *bytes += note.bytes;
+        if !first.full && first.group == note.group {
+            first.records.push(record);
         }
     }
 }
@@ -112,7 +134,7 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
         started_at,
     });
     let preparer = preparer(input, context.clone());
-    let capabilities = input.destination.capabilities();
+    let capabilities = &limited(&input.plan.batching, input.destination.capabilities());
     let passes: &[Pass] = if input.plan.tracks_match {
         &[Pass::Deletes, Pass::Rest]
     } else {
@@ -120,7 +142,7 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
     };
     let mut tally = Tally::default();
     let mut operations = BTreeMap::<(u8, Option<Operation>), (Kind, u64)>::new();
-    let mut batches = BTreeMap::<Operation, Batches>::new();
+    let mut batches = Batches::default();
     let mut samples = Vec::new();
     let mut sampled = [0; 3];
     loop {
@@ -154,10 +176,7 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
                                 record: outgoing.record.clone(),
                             });
                         }
-                        batches
-                            .entry(operation)
-                            .or_default()
-                            .add(*outgoing, capabilities);
+                        batches.add(*outgoing, capabilities);
                         Some(operation)
                     }
                 };
@@ -166,23 +185,24 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
             }
         }
     }
+    let calls = batches.calls;
     // In the order of a run: deletes first (semantics 11).
     let (deletes, writes): (Vec<_>, Vec<_>) = batches
-        .iter()
-        .partition(|(operation, _)| **operation == Operation::Delete);
+        .firsts
+        .into_iter()
+        .partition(|(operation, _)| *operation == Operation::Delete);
     let requests = deletes
         .into_iter()
         .chain(writes)
-        .flat_map(|(operation, batches)| {
+        .flat_map(|(operation, First { records, .. })| {
             input.destination.render(&Batch {
                 intent: 0,
-                operation: *operation,
-                records: batches.first.clone(),
+                operation,
+                records,
                 context: context.clone(),
             })
         })
         .collect();
-    let calls = batches.values().map(|batches| batches.calls).sum();
     tally.fill(&mut report, false);
     report.failure = match stale(&input.options, &changes) {
         Some(reason) => Some(reason),
@@ -210,6 +230,17 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
         calls,
         report,
     })
+}
+
+/// What a destination can do, within what the mapping says about batches.
+pub(crate) fn limited(batching: &Batching, capabilities: &Capabilities) -> Capabilities {
+    let records = capabilities.batch_records_max.min(batching.most_records());
+    let bytes = batching.bytes_max.unwrap_or(usize::MAX);
+    Capabilities {
+        batch_records_max: records.max(1),
+        batch_bytes_max: capabilities.batch_bytes_max.min(bytes),
+        ..capabilities.clone()
+    }
 }
 
 fn time(calls: u64, capabilities: &Capabilities) -> Duration {

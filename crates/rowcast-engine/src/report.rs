@@ -33,6 +33,10 @@ impl Tally {
         match &settled.verdict {
             Verdict::Delivered(_) => self.delivered += 1,
             Verdict::Skipped => self.skipped += 1,
+            Verdict::SkippedFor(reason) => {
+                self.skipped += 1;
+                self.reason(reason);
+            }
             Verdict::Held => self.held += 1,
             // Found again by the next run; what is left over is counted at the end.
             Verdict::Pending => {}

@@ -23,7 +23,7 @@ use crate::lease::Renewal;
 use crate::limit::Limiter;
 use crate::observe::{Observer, Phase, Quiet};
 use crate::prepare::Preparer;
-use crate::preview::preview;
+use crate::preview::{limited, preview};
 use crate::report::{Tally, total};
 use crate::supply::Supply;
 
@@ -490,7 +490,7 @@ pub(crate) fn stale(options: &RunOptions, changes: &ChangeSet) -> Option<Reason>
 /// How many requests a change set needs, if nothing is retried or split.
 fn calls(input: &RunInput, changes: &ChangeSet) -> u64 {
     let plan = &input.plan;
-    let capabilities = input.destination.capabilities();
+    let capabilities = limited(&plan.batching, input.destination.capabilities());
     let asks = |kind| plan.on.includes(kind) && plan.mode.operation(kind).is_some();
     let counts = &changes.counts;
     let mut deletes = 0;

@@ -14,6 +14,7 @@ use rowcast_core::{Capabilities, ChangeReader, Key, Kind, Operation, Reason, Rec
 
 use crate::ahead::Ahead;
 use crate::prepare::{Note, Outgoing, Pass, Prepared, Preparer};
+use crate::preview::{GROUPS_MAX, limited};
 
 /// Decisions of one reading step at most: what they are about must reach the ledger.
 const FOUND_MAX: usize = 500;
@@ -83,6 +84,7 @@ enum Barrier {
 #[derive(Debug)]
 struct Open {
     operation: Operation,
+    group: u64,
     records: Vec<Record>,
     notes: Vec<Note>,
     bytes: usize,
@@ -134,6 +136,7 @@ impl Supply {
         capabilities: &Capabilities,
     ) -> Self {
         let budget = preparer.plan.records_max;
+        let capabilities = limited(&preparer.plan.batching, capabilities);
         let preparer = Arc::new(preparer);
         Self {
             ahead: Ahead::new(preparer.clone(), reader),
@@ -150,9 +153,9 @@ impl Supply {
             deletes_over: false,
             taken: HashSet::new(),
             decided: HashSet::new(),
-            capabilities: capabilities.clone(),
             bytes_max: capabilities.batch_bytes_max,
             publishes: capabilities.publishes,
+            capabilities,
             budget,
             budget_spent: false,
         }
@@ -302,22 +305,7 @@ impl Supply {
             *budget -= 1;
         }
         self.bytes += note.bytes;
-        let position = match self
-            .open
-            .iter()
-            .position(|open| open.operation == operation)
-        {
-            Some(position) => position,
-            None => {
-                self.open.push(Open {
-                    operation,
-                    records: Vec::new(),
-                    notes: Vec::new(),
-                    bytes: 0,
-                });
-                self.open.len() - 1
-            }
-        };
+        let position = self.open_for(operation, note.group);
         if self.open[position].bytes + note.bytes > self.bytes_max {
             self.close(position);
         }
@@ -325,7 +313,7 @@ impl Supply {
         let open = &mut self.open[position];
         open.bytes += note.bytes;
         let Outgoing { record, note } = *outgoing;
-        if open.records.is_empty() {
+        if open.records.is_empty() && note.group == 0 {
             let records = most.min(RECORDS_RESERVED);
             open.records.reserve_exact(records);
             open.notes.reserve_exact(records);
@@ -335,6 +323,32 @@ impl Supply {
         if open.records.len() >= most {
             self.close(position);
         }
+    }
+
+    /// The batch that such a record belongs to. With too many side by side the largest is closed:
+    /// it gains least by waiting.
+    fn open_for(&mut self, operation: Operation, group: u64) -> usize {
+        let fits = |open: &Open| open.operation == operation && open.group == group;
+        if let Some(position) = self.open.iter().position(fits) {
+            return position;
+        }
+        let new = Open {
+            operation,
+            group,
+            records: Vec::new(),
+            notes: Vec::new(),
+            bytes: 0,
+        };
+        if self.open.len() < GROUPS_MAX {
+            self.open.push(new);
+            return self.open.len() - 1;
+        }
+        let largest = (0..self.open.len())
+            .max_by_key(|position| self.open[*position].records.len())
+            .unwrap_or_default();
+        self.close(largest);
+        self.open[largest] = new;
+        largest
     }
 
     fn close(&mut self, position: usize) {

@@ -107,6 +107,7 @@ fn orders_ledger(source: Connector) -> PgLedger {
             identity: BTreeMap::new(),
             mode: Mode::Upsert,
             on: Selection::default(),
+            gate: String::new(),
             columns: vec!["id".into()],
             digests: BTreeMap::new(),
             match_columns: None,

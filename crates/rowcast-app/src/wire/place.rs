@@ -107,6 +107,7 @@ pub(crate) fn destination(
     let mut config = destination_config(project, destination);
     config.object = sync.object.as_deref().unwrap_or_default().into();
     config.mode = sync.mode;
+    config.batch_records = sync.batching.configured(config.batch_records);
     config.request = sync.request.clone();
     config.key_columns = keys.to_vec();
     config.match_fields = if sync.match_on.is_empty() {

@@ -298,6 +298,51 @@ fn destinations_and_their_settings() {
 }
 
 #[test]
+fn segment_mappings() {
+    let sync = |rest: &str| format!("sync: customers\nmodel: customers\ndestination: hook\n{rest}");
+    let all_at_once = sync(
+        r#"mapping:
+  email: { "@path": $.properties.email }
+  name:
+    "@case": { operator: 7, value: { "@pth": $.properties.name } }
+  a/b: { "@template": [x] }
+  list: { "@arrayPath": [ 5, { x: { "@replace": { pattern: "", value: x } } } ] }
+  both: { "@path": a, other: b }
+  enable_batching: maybe
+  batch_size: { "@path": $.properties.size }
+  __segment_internal_sync_mode: insert
+  __segment_internal_matching_key: name
+"#,
+    );
+    let twice = sync(
+        r#"mode: upsert
+match_on: { email: email }
+mapping:
+  email: { "@path": $.properties.email }
+  __segment_internal_sync_mode: mirror
+  __segment_internal_matching_key: email
+"#,
+    );
+    let empty = sync("mapping: { batch_size: 5 }\n");
+    let consent = "model: customers\nsource: shop\ntable: customers\nprimary_key: [id]\nconsent: { marketing: ads_ok }\n";
+    golden(
+        "segment_mappings",
+        &show(&[
+            ("syncs/customers.yml", &all_at_once, &["E0508"; 10]),
+            ("syncs/customers.yml", &twice, &["E0111", "E0111"]),
+            ("syncs/customers.yml", &empty, &["E0106"]),
+        ]),
+    );
+    let fixture = Fixture::good();
+    fixture.write("models/customers.yml", consent);
+    fixture.write(
+        "destinations/hook.yml",
+        "destination: hook\nconnector: http\nsettings: { url: https://example.com }\nconsent: [advertising]\n",
+    );
+    golden("consent", &rendered(&fixture.load()));
+}
+
+#[test]
 fn syncs() {
     golden(
         "syncs",
@@ -307,9 +352,14 @@ fn syncs() {
             ("run: { max_duration: 0s }\n", &["E0105"]),
             ("on: [added, updted]\n", &["E0105"]),
             ("on: [removed]\n", &["E0111"]),
-            ("on: type = 'track'\n", &["E0105"]),
+            ("on: type = 'track'\n", &["E0509"]),
+            ("on: 'type = \"track\" and evnt = \"new\"'\n", &["E0509"]),
+            ("on: \"event = \\\"new\\\" and\"\n", &["E0509"]),
+            ("on: |\n  event = \"new\"\n  or\n", &["E0509"]),
+            ("on: 'event = \"deleted\"'\n", &["E0111"]),
+            ("on: type = \"identify\"\nmode: mirror\n", &["E0111"]),
             ("match_on: {}\n", &["E0105"]),
-            ("mapping: { a: 1 }\n", &["E0105", "E0111"]),
+            ("mapping: { a: 1 }\n", &["E0111"]),
             ("alerts: { to: [ops] }\n", &["E0108"]),
             ("where: ${env:SECRET_CONDITION}\n", &["E0109", "E0105"]),
             ("request: { upsert: { puts: /x } }\n", &["E0104"]),
@@ -357,6 +407,17 @@ fn schedules() {
             ("schedule: { every: 5s }\n", &["E0112"]),
             ("schedule: { every: 15 }\n", &["E0112"]),
             ("schedule: { cron: \"0 25 * * *\" }\n", &["E0112"]),
+            ("schedule: { cron: \"0 0 30 2 *\" }\n", &["E0112"]),
+            ("schedule: { cron: \"@reboot\" }\n", &["E0112"]),
+            ("schedule: { cron: \"0 0 L * *\" }\n", &["E0112"]),
+            (
+                "schedule: { cron: \"0,14 0 * * *\", jitter: 20m }\n",
+                &["E0112"],
+            ),
+            (
+                "schedule: { after: [orders], jitter: 1m }\n",
+                &["E0108", "E0112"],
+            ),
             (
                 "schedule: { cron: \"0 6 * * *\", timezone: Mars/Base }\n",
                 &["E0112"],
@@ -373,6 +434,21 @@ fn schedules() {
             ("schedule: { after: [customers] }\n", &["E0112"]),
             ("schedule:\n  - { after: [orders] }\n", &["E0108"]),
         ]),
+    );
+}
+
+#[test]
+fn schedules_that_the_project_finds_too_frequent() {
+    let fixture = Fixture::good();
+    fixture
+        .append("rowcast.yml", "schedule_gap_min: 15m\n")
+        .append(
+            "syncs/customers.yml",
+            "schedule:\n  - { cron: \"0,14 0 * * *\" }\n  - { every: 15m }\n  - { every: 90s }\n",
+        );
+    golden(
+        "schedules_that_the_project_finds_too_frequent",
+        &rendered(&fixture.load()),
     );
 }
 

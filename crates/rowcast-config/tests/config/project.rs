@@ -7,6 +7,7 @@ use rowcast_config::{
     Channel, Credential, Query, Refresh, RowLog, Secrets, SslMode, Trigger, find,
 };
 use rowcast_core::json::to_json;
+use rowcast_core::schedule::Cron;
 use rowcast_core::{Code, Mode, SettingValue};
 
 fn contract() -> Fixture {
@@ -245,7 +246,10 @@ fn the_documents_of_the_contract_load_without_problems() {
     );
     let schedules = &project.syncs["orders"].schedules;
     assert_eq!(schedules.len(), 5);
-    assert_eq!(schedules[1].trigger, Trigger::Cron("0 6 * * 1-5".into()));
+    assert_eq!(
+        schedules[1].trigger,
+        Trigger::Cron(Cron::parse("0 6 * * 1-5").unwrap())
+    );
     assert_eq!(schedules[4].trigger, Trigger::Dbt { job: "1234".into() });
 
     assert_eq!(

@@ -58,6 +58,11 @@ impl Fixture {
         self
     }
 
+    pub(crate) fn append(&self, path: &str, text: &str) -> &Self {
+        let before = std::fs::read_to_string(self.dir.path().join(path)).unwrap();
+        self.write(path, before + text)
+    }
+
     pub(crate) fn load(&self) -> Loaded {
         load(&LoadOptions {
             dir: self.dir.path(),

@@ -495,7 +495,7 @@ impl Compiler<'_> {
     }
 }
 
-pub(super) fn unknown_column(schema: &Schema, name: &str, path: &str) -> Reason {
+pub(crate) fn unknown_column(schema: &Schema, name: &str, path: &str) -> Reason {
     let reason = Reason::new(
         Code::UnknownColumn,
         format!("{path}: the model has no column `{name}`"),

@@ -49,7 +49,7 @@ fn member<'a>(value: &'a Value, name: &str) -> Option<Cow<'a, Value>> {
 
 /// Splits at dots, at brackets that open before a digit or a quote, and at brackets that close
 /// after one; quotes are dropped, which is why they do not protect a dot.
-fn pieces(path: &str) -> Vec<String> {
+pub(super) fn pieces(path: &str) -> Vec<String> {
     let inside =
         |c: Option<&char>| c.is_some_and(|c| c.is_ascii_digit() || matches!(c, '"' | '\''));
     let letters: Vec<char> = path.chars().collect();

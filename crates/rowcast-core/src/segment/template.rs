@@ -7,27 +7,47 @@ use crate::value::Value;
 
 /// Fills the places of a template with values of the payload.
 pub(super) fn render(template: &str, payload: &Value) -> String {
+    walk(template, &mut |name, out| {
+        if let Some(value) = super::path::get(payload, name) {
+            out.push_str(&super::text::of(&Node::of(&value)));
+        }
+    })
+}
+
+/// The names that a template asks for.
+pub(super) fn names(template: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    walk(template, &mut |name, _| names.push(name.to_owned()));
+    names
+}
+
+type Fill<'a> = &'a mut dyn FnMut(&str, &mut String);
+
+fn walk(template: &str, fill: Fill<'_>) -> String {
     let mut out = String::new();
-    each(
-        template,
-        3,
-        &mut out,
-        &mut |text, out| {
-            each(text, 2, out, &mut |text, out| out.push_str(text), payload);
-        },
-        payload,
-    );
+    // Pieces between triple braces are looked through for double ones.
+    let mut pieces = Vec::new();
+    each(template, 3, &mut |piece| pieces.push(piece));
+    for piece in pieces {
+        match piece {
+            Piece::Place(name) => fill(name, &mut out),
+            Piece::Plain(text) => each(text, 2, &mut |piece| match piece {
+                Piece::Place(name) => fill(name, &mut out),
+                Piece::Plain(text) => out.push_str(text),
+            }),
+        }
+    }
     out
 }
 
-/// Walks over the places with so many braces; hands what lies between them to `plain`.
-fn each(
-    text: &str,
-    braces: usize,
-    out: &mut String,
-    plain: &mut dyn FnMut(&str, &mut String),
-    payload: &Value,
-) {
+enum Piece<'a> {
+    Plain(&'a str),
+    /// A name to be looked up, without the space around it.
+    Place(&'a str),
+}
+
+/// Walks over the places with so many braces, and what lies between them.
+fn each<'a>(text: &'a str, braces: usize, visit: &mut dyn FnMut(Piece<'a>)) {
     let (open, close) = (&"{{{"[..braces], &"}}}"[..braces]);
     let (mut start, mut at) = (0, 0);
     while let Some(found) = text[at..].find(open) {
@@ -43,12 +63,10 @@ fn each(
                 continue;
             }
         };
-        plain(&text[start..begin], out);
-        if let Some(value) = super::path::get(payload, name.trim()) {
-            out.push_str(&super::text::of(&Node::of(&value)));
-        }
+        visit(Piece::Plain(&text[start..begin]));
+        visit(Piece::Place(name.trim()));
         start = name_at + name.len() + braces;
         at = start;
     }
-    plain(&text[start..], out);
+    visit(Piece::Plain(&text[start..]));
 }

@@ -5,11 +5,15 @@
 
 mod read;
 
+use super::event::{Occasion, row_event};
+use super::reads::Reads;
+use crate::change::Kind;
 use crate::value::Value;
 
 /// A trigger that was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trigger {
+    text: Box<str>,
     root: Level,
 }
 
@@ -84,12 +88,33 @@ impl Trigger {
     /// # Errors
     /// Where and why it can't be read.
     pub fn parse(text: &str) -> Result<Self, TriggerError> {
-        read::trigger(text).map(|root| Self { root })
+        let root = read::trigger(text)?;
+        Ok(Self {
+            text: text.trim().into(),
+            root,
+        })
+    }
+
+    /// The text it was read from.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// Whether an event passes.
     pub fn matches(&self, event: &Value) -> bool {
         self.root.matches(event)
+    }
+
+    /// The columns that it reads of a row event.
+    pub fn reads(&self) -> Reads {
+        let mut reads = Reads::default();
+        self.root.reads(&mut reads);
+        reads
+    }
+
+    /// Whether the row event of a change of this kind could pass, whatever its columns hold.
+    pub fn may_pass(&self, kind: Kind) -> bool {
+        self.root.may_match(kind)
     }
 }
 
@@ -105,9 +130,55 @@ impl Level {
             Join::Or => terms.any(holds),
         }
     }
+
+    fn reads(&self, reads: &mut Reads) {
+        for term in &self.terms {
+            match term {
+                Term::Group(level) => level.reads(reads),
+                Term::Condition(condition) => {
+                    // The walk of a field ends where a value is falsy, so its start is what counts.
+                    if condition
+                        .field
+                        .first()
+                        .is_some_and(|root| root == "properties")
+                    {
+                        reads.take(&condition.field);
+                    }
+                }
+            }
+        }
+    }
+
+    fn may_match(&self, kind: Kind) -> bool {
+        let may = |term: &Term| match term {
+            Term::Group(level) => level.may_match(kind),
+            Term::Condition(condition) => condition.may_hold(kind),
+        };
+        match self.join {
+            Join::And => self.terms.iter().all(may),
+            Join::Or => self.terms.iter().any(may),
+        }
+    }
 }
 
 impl Condition {
+    /// `false` only where the kind of change alone decides.
+    fn may_hold(&self, kind: Kind) -> bool {
+        match self.field.first().map(String::as_str) {
+            Some("properties") => true,
+            // Nothing else depends on the row.
+            _ => self.holds(&row_event(
+                &Occasion {
+                    kind,
+                    key: None,
+                    row: None,
+                },
+                None,
+                0,
+            )),
+        }
+    }
+
     fn holds(&self, event: &Value) -> bool {
         let mut value = Some(event);
         // As in a path of a mapping: below null, false, 0 and "" the walk stays where it is.

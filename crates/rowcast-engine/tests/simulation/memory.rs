@@ -133,7 +133,7 @@ impl Ledger for Remembered {
             let settled = step.settled.iter().chain(whole).map(|settled| {
                 let settlement = match &settled.verdict {
                     Verdict::Delivered(operation) => Settlement::Delivered(*operation),
-                    Verdict::Skipped => Settlement::Skipped,
+                    Verdict::Skipped | Verdict::SkippedFor(_) => Settlement::Skipped,
                     Verdict::Rejected { .. } => Settlement::Rejected,
                     Verdict::Unknown { .. } => Settlement::Unknown,
                     _ => Settlement::Other,

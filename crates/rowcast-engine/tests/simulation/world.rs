@@ -178,6 +178,8 @@ impl World {
             key_columns: vec!["id".into()],
             mode: shape.mode,
             on: Selection::default(),
+            gate: rowcast_core::Gate::default(),
+            batching: rowcast_core::segment::Batching::default(),
             guards: Guards::default(),
             overrides: vec![Guard::Empty],
             tracks_match: shape.match_on_email,

@@ -113,6 +113,8 @@ impl World {
             key_columns: vec!["id".into()],
             mode: self.mode,
             on: Selection::default(),
+            gate: rowcast_core::Gate::default(),
+            batching: rowcast_core::segment::Batching::default(),
             guards: Guards::default(),
             overrides: vec![Guard::Empty],
             tracks_match,

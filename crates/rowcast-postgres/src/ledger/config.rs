@@ -85,6 +85,9 @@ pub struct SyncSpec {
     pub identity: BTreeMap<String, String>,
     pub mode: Mode,
     pub on: Selection,
+    /// What else a change must pass, as text: when it differs, rows that were skipped are judged
+    /// anew.
+    pub gate: String,
     /// The model's columns the mapping reads.
     pub columns: Vec<Name>,
     /// The mapping's digests by field.

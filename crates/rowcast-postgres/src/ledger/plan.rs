@@ -33,6 +33,9 @@ pub(super) struct HashPlan {
     pub mode: String,
     /// Added, updated, removed.
     pub on: [bool; 3],
+    /// What a change must pass beside mode and selection; earlier plans have none.
+    #[serde(default)]
+    pub gate: String,
 }
 
 /// What the present plan means for the stored one.
@@ -76,7 +79,19 @@ impl HashPlan {
             backfill,
             mode: mode.as_str().to_owned(),
             on: [on.added, on.updated, on.removed],
+            gate: String::new(),
         }
+    }
+
+    /// With what a change must pass beside mode and selection.
+    pub(super) fn with_gate(mut self, gate: &str) -> Self {
+        gate.clone_into(&mut self.gate);
+        self
+    }
+
+    /// Whether another kind of change, or another row, is sent than under the stored plan.
+    pub(super) fn selects_otherwise(&self, stored: &Self) -> bool {
+        stored.mode != self.mode || stored.on != self.on || stored.gate != self.gate
     }
 
     /// The checksum of a row of the model `m`.

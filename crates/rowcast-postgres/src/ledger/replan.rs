@@ -44,7 +44,8 @@ impl PgLedger {
             registered.backfill,
             sync.mode,
             sync.on,
-        );
+        )
+        .with_gate(&sync.gate);
         let Some(stored) = registered.plan.clone() else {
             self.store_plan(lease, request, &current, None).await?;
             return Ok(current);
@@ -101,11 +102,12 @@ impl PgLedger {
                     return Ok(HashPlan {
                         mode: current.mode,
                         on: current.on,
+                        gate: current.gate,
                         ..*old
                     });
                 } else if let Some(lease) = lease {
                     let rehashed = self.rehash(lease, shape, source, &old, &current).await?;
-                    notes.push(format!("{rehashed} checksums were rewritten without sending: the mapping only lost fields"));
+                    notes.push(format!("{rehashed} checksums were rewritten without sending: the mapping only lost fields, or other columns are read"));
                 }
                 self.store_plan(lease, request, &current, Some(&stored))
                     .await?;
@@ -155,7 +157,7 @@ impl PgLedger {
                     .await
                     .map_err(failed)?;
                 match stored {
-                    Some(stored) if stored.mode != plan.mode || stored.on != plan.on => {
+                    Some(stored) if plan.selects_otherwise(stored) => {
                         self.widen(client, shape).await
                     }
                     _ => Ok(()),
@@ -166,7 +168,7 @@ impl PgLedger {
         Ok(())
     }
 
-    /// The mode or the selection changed (semantics 16): what was skipped before counts as updated,
+    /// The mode, the selection or the gate changed (semantics 16): what was skipped before counts as updated,
     /// and tombstones that the new mode does not keep are forgotten.
     pub(super) async fn widen(
         &self,

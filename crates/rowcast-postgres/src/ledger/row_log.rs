@@ -1,6 +1,6 @@
 //! The row log: what became of single rows, in words (semantics 27).
 
-use rowcast_core::{Kind, Operation, Reason, Settled, Verdict};
+use rowcast_core::{Code, Kind, Operation, Reason, Settled, Verdict};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::commit::Writer;
@@ -32,6 +32,11 @@ fn logged(
         }
         (Verdict::Delivered(operation), Logged::All) => Some(("delivered", Some(*operation), None)),
         (Verdict::Skipped, Logged::All) => Some(("skipped", None, None)),
+        (Verdict::SkippedFor(reason), level)
+            if level == Logged::All || reason.code == Code::ConsentMissing =>
+        {
+            Some(("skipped", None, Some(reason)))
+        }
         _ => None,
     }
 }

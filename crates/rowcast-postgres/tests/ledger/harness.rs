@@ -116,6 +116,7 @@ impl World {
                 identity: BTreeMap::from([("destination".to_owned(), "crm".to_owned())]),
                 mode: Mode::Mirror,
                 on: Selection::default(),
+                gate: String::new(),
                 columns: vec!["name".into(), "plan".into()],
                 digests: BTreeMap::from([
                     ("name".to_owned(), "column name".to_owned()),
@@ -353,7 +354,7 @@ impl World {
             for change in &settled {
                 match &change.verdict {
                     Verdict::Delivered(_) => report.delivered += 1,
-                    Verdict::Skipped => report.skipped += 1,
+                    Verdict::Skipped | Verdict::SkippedFor(_) => report.skipped += 1,
                     Verdict::Rejected { .. } => report.rejected += 1,
                     Verdict::Invalid(_) => report.invalid += 1,
                     Verdict::Unknown { .. } | Verdict::Pending => report.pending += 1,

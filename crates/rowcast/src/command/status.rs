@@ -1,16 +1,20 @@
-//! `rowcast status`: how every sync stands.
+//! `rowcast status`: how every sync stands, and when it is due.
 
 use rowcast_app::Answer;
+use rowcast_app::view::SyncStatus;
 
 use super::Context;
 use crate::exit::Exit;
-use crate::output::number::{grouped, since};
+use crate::output::number::{grouped, since, until};
 use crate::output::table::{Align, table};
 use crate::output::{Mark, Style};
 
-/// Shows each sync's health, its last run, the rows it keeps in step and those that were rejected.
+/// Shows each sync's health, its last run, when it is due next, the rows it keeps in step and those
+/// that were rejected. With names, also the next five times of each.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  rowcast status")]
+#[command(
+    after_help = "Example:\n  rowcast status\n  rowcast status customers_to_crm     # with the next five times by its schedule"
+)]
 pub(crate) struct Args {
     /// Syncs; all without a name
     #[arg(value_name = "SYNC")]
@@ -26,6 +30,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
             ("sync", Align::Left),
             ("model → destination", Align::Left),
             ("last run", Align::Left),
+            ("next run", Align::Left),
             ("rows in state", Align::Right),
             ("rejected", Align::Right),
         ];
@@ -43,13 +48,52 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
                 } else {
                     last
                 },
+                next(status),
                 grouped(status.rows_in_state),
                 grouped(status.rejects),
             ]
         });
-        table(style, &columns, rows)
+        let mut text = table(style, &columns, rows);
+        if !args.syncs.is_empty() {
+            for status in &found {
+                text.push_str(&times(status));
+            }
+        }
+        text
     });
     Ok(Exit::Succeeded)
+}
+
+/// What the sync waits for, in a few words.
+fn next(status: &SyncStatus) -> String {
+    let due = &status.due;
+    let clock = due.next_runs.first().map(|next| until(&next.at));
+    let after = (!due.after.is_empty()).then(|| format!("after {}", due.after.join(", ")));
+    let jobs =
+        (!due.dbt_jobs.is_empty()).then(|| format!("after dbt job {}", due.dbt_jobs.join(", ")));
+    let all: Vec<String> = [clock, after, jobs].into_iter().flatten().collect();
+    if all.is_empty() {
+        "by hand".to_owned()
+    } else {
+        all.join("; ")
+    }
+}
+
+/// The next times of a sync by the clock, one a line.
+fn times(status: &SyncStatus) -> String {
+    if status.due.next_runs.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\nnext runs of {} by its schedule:\n", status.sync);
+    for next in &status.due.next_runs {
+        text.push_str("  ");
+        text.push_str(&next.local);
+        if let Some(note) = &next.note {
+            text.push_str(&format!("  ({note})"));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn mark(health: &str, style: Style) -> &'static str {

@@ -44,6 +44,25 @@ pub(crate) fn since(instant: &str) -> String {
     }
 }
 
+/// How far off an instant of an answer is: `in 4 min`.
+pub(crate) fn until(instant: &str) -> String {
+    match rowcast_app::seconds_from_now(instant) {
+        Some(seconds) => ahead(seconds),
+        None => instant.to_owned(),
+    }
+}
+
+/// `now`, `in 40 s`, `in 4 min`, `in 3 h`, `in 12 d`.
+fn ahead(seconds: i64) -> String {
+    match seconds {
+        ..1 => "now".to_owned(),
+        1..120 => format!("in {seconds} s"),
+        120..7_200 => format!("in {} min", seconds / 60),
+        7_200..172_800 => format!("in {} h", seconds / 3_600),
+        _ => format!("in {} d", seconds / 86_400),
+    }
+}
+
 /// `just now`, `4 min ago`, `3 h ago`, `12 d ago`.
 fn ago(seconds: u64) -> String {
     match seconds {
@@ -58,6 +77,19 @@ fn ago(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_ahead_is_told_roughly() {
+        for (seconds, expected) in [
+            (-3, "now"),
+            (59, "in 59 s"),
+            (600, "in 10 min"),
+            (10_800, "in 3 h"),
+            (200_000, "in 2 d"),
+        ] {
+            assert_eq!(ahead(seconds), expected);
+        }
+    }
 
     #[test]
     fn numbers_are_grouped_and_nouns_agree() {

@@ -45,6 +45,7 @@ fn config(database: &Database) -> LedgerConfig {
             identity: BTreeMap::new(),
             mode: Mode::Mirror,
             on: Selection::default(),
+            gate: String::new(),
             columns: vec!["v".into()],
             digests: BTreeMap::new(),
             match_columns: None,
