@@ -8,6 +8,7 @@ mod envelope;
 mod events;
 pub mod file;
 pub mod http;
+pub mod manifest;
 pub mod null;
 pub mod reference;
 pub mod rudderstack;

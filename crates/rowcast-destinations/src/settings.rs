@@ -77,6 +77,18 @@ impl Problems {
         }
     }
 
+    /// Checks a whole document against its keys.
+    pub fn check_tree(&mut self, keys: &[Setting], tree: &SettingValue) {
+        let mut found = Self::default();
+        found.check_members(keys, tree, "");
+        self.0.extend(found.0.into_iter().map(|mut problem| {
+            let path = problem.path.trim_start_matches('.').to_owned();
+            problem.reason.message = problem.reason.message.replace(&problem.path, &path);
+            problem.path = path;
+            problem
+        }));
+    }
+
     fn check(&mut self, kind: &SettingKind, value: &SettingValue, path: &str) {
         match kind {
             SettingKind::Text | SettingKind::Secret => {

@@ -57,7 +57,6 @@ pub(crate) struct Rule {
 
 /// The answers to a failure, as a rule names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "manifests name them; their reader follows")]
 pub(crate) enum Meaning {
     Delivered,
     Rejected,

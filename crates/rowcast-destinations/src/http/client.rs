@@ -219,7 +219,7 @@ fn open(
     clippy::disallowed_methods,
     reason = "a signature's time is when it is sent, not when the run started"
 )]
-pub(super) fn wall_clock() -> SystemTime {
+pub(crate) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 

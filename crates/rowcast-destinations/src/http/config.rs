@@ -330,7 +330,7 @@ fn not_a_header(path: String, problems: &mut Problems) {
 }
 
 /// A header that settings may name.
-pub(super) fn header_name(name: &str) -> Result<HeaderName, (&'static str, &'static str)> {
+pub(crate) fn header_name(name: &str) -> Result<HeaderName, (&'static str, &'static str)> {
     let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
         (
             "this is not the name of a header",

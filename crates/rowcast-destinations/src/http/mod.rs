@@ -4,7 +4,7 @@
 //! where the address policy permits, `answer` says what the answer means. Nothing here retries.
 
 pub mod address;
-mod answer;
+pub(crate) mod answer;
 pub(crate) mod auth;
 mod body;
 pub mod client;
@@ -14,7 +14,7 @@ mod descriptor;
 #[doc(hidden)]
 pub mod fuzzed;
 mod line;
-mod outcomes;
+pub(crate) mod outcomes;
 pub(crate) mod request;
 pub(crate) mod sender;
 pub(crate) mod service;
