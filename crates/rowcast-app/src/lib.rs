@@ -6,6 +6,7 @@
 //! parts behind the engine's traits, `environment` the only one that reads variables.
 
 pub mod check;
+pub mod connectors;
 mod environment;
 pub mod failure;
 pub mod init;

@@ -1,10 +1,13 @@
 //! A loaded project: the configuration with every problem reported, and its objects by name.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rowcast_config::{LoadOptions, Secrets};
 use rowcast_core::{Code, Reason};
+use rowcast_destinations::manifest::Manifest;
 
+use crate::connectors::{self, Manifests};
 use crate::failure::{Failure, file_reason};
 use crate::{Answer, environment, wire};
 
@@ -12,6 +15,8 @@ use crate::{Answer, environment, wire};
 #[derive(Debug, Clone)]
 pub struct Project {
     pub(crate) config: rowcast_config::Project,
+    /// The project's own manifests.
+    pub(crate) connectors: Manifests,
 }
 
 impl Project {
@@ -120,6 +125,12 @@ impl Project {
             .ok_or_else(|| unknown("destination", name, self.config.destinations.keys()))
     }
 
+    /// The manifest of a connector, if it is one.
+    pub(crate) fn manifest(&self, connector: &str) -> Option<&Arc<Manifest>> {
+        let own = self.connectors.get(connector);
+        own.or_else(|| connectors::shipped().get(connector))
+    }
+
     /// The one that was named, or the only one there is.
     pub(crate) fn one_source(&self, name: Option<&str>) -> Answer<&rowcast_config::Source> {
         match (name, self.config.sources.len()) {
@@ -174,7 +185,11 @@ pub(crate) fn folder(dir: Option<&Path>) -> Answer<std::path::PathBuf> {
 
 fn read(dir: Option<&Path>, env: Option<&str>, secrets: Secrets) -> Answer<Project> {
     let dir = folder(dir)?;
-    let descriptors = wire::descriptors();
+    let (connectors, mut found) = connectors::of_project(&dir);
+    let mut descriptors = wire::descriptors();
+    // A manifest of the project's own goes before one of the same name that comes with the program.
+    descriptors.retain(|descriptor| !connectors.contains_key(descriptor.name));
+    descriptors.extend(connectors.values().map(|own| own.descriptor().clone()));
     let loaded = rowcast_config::load(&LoadOptions {
         dir: &dir,
         env,
@@ -184,8 +199,10 @@ fn read(dir: Option<&Path>, env: Option<&str>, secrets: Secrets) -> Answer<Proje
     });
     let project = Project {
         config: loaded.project,
+        connectors,
     };
     let mut problems = loaded.problems;
+    problems.append(&mut found);
     problems.extend(wire::mapping_problems(&project));
     if problems.is_empty() {
         Ok(project)

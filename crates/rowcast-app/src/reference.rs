@@ -12,7 +12,10 @@ pub fn pages() -> Vec<(String, String)> {
         "mapping.md".to_owned(),
         rowcast_core::mapping::reference_markdown(),
     ));
-    for descriptor in wire::descriptors() {
+    for (name, text) in crate::connectors::pages() {
+        pages.push((format!("connector-{name}.md"), text));
+    }
+    for descriptor in wire::natives() {
         let text = rowcast_destinations::reference_markdown(&descriptor);
         pages.push((format!("connector-{}.md", descriptor.name), text));
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rowcast_core::{Code, Reason};
+use rowcast_destinations::manifest::{fixture_vocabulary, manifest_vocabulary};
 use serde_json::Value;
 
 use crate::failure::file_reason;
@@ -18,6 +19,16 @@ pub fn schemas(kind: Option<&str>) -> Answer<BTreeMap<String, Value>> {
         .into_iter()
         .map(|(kind, schema)| (kind.as_str().to_owned(), schema))
         .collect();
+    let mut all = all;
+    for (word, title, keys) in [
+        ("connector", "Rowcast connector", manifest_vocabulary()),
+        ("fixture", "Rowcast connector fixture", fixture_vocabulary()),
+    ] {
+        let mut schema = rowcast_config::schema::settings_schema(&keys);
+        schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+        schema["title"] = title.into();
+        all.insert(word.to_owned(), schema);
+    }
     let Some(word) = kind else {
         return Ok(all);
     };

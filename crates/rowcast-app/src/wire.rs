@@ -26,7 +26,7 @@ use rowcast_postgres::model_text::{ReadSettings, RowSecurity, guard_statements};
 pub(crate) mod gate;
 mod place;
 
-pub(crate) use place::{destination, destination_alone};
+pub(crate) use place::{destination, destination_alone, destination_for};
 
 use crate::failure::Failure;
 use crate::{Answer, Project};
@@ -34,10 +34,17 @@ use crate::{Answer, Project};
 /// The connector that is a database, and therefore lives with everything that speaks to one.
 const POSTGRES: &str = "postgres";
 
-/// What each connector says of itself.
-pub(crate) fn descriptors() -> Vec<Descriptor> {
+/// What each connector that is code says of itself.
+pub(crate) fn natives() -> Vec<Descriptor> {
     let mut all = rowcast_destinations::descriptors();
     all.push(rowcast_postgres::destination::descriptor());
+    all
+}
+
+/// What each connector that comes with the program says of itself.
+pub(crate) fn descriptors() -> Vec<Descriptor> {
+    let mut all = natives();
+    all.extend(crate::connectors::descriptors());
     all
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rowcast_core::{Code, Descriptor, Kind as Change, Mode, Operation};
 
+use crate::described_objects;
 use crate::frequency;
 use crate::load::Trees;
 use crate::problem::{Problem, reason};
@@ -29,10 +30,9 @@ pub(crate) fn project(
             .find(|descriptor| descriptor.name == destination.connector);
         match found {
             Some(descriptor) => settings(destination, descriptor, trees, problems, secrets),
-            None => {
-                let manifest = project.connectors.contains_key(&destination.connector);
-                unknown_connector(destination, descriptors, manifest, problems);
-            }
+            // A manifest that is there but could not be read has its own problems.
+            None if project.connectors.contains_key(&destination.connector) => {}
+            None => unknown_connector(destination, descriptors, problems),
         }
     }
     for sync in project.syncs.values_mut() {
@@ -270,7 +270,6 @@ fn settings(
 fn unknown_connector(
     destination: &Destination,
     descriptors: &[Descriptor],
-    manifest: bool,
     problems: &mut Vec<Problem>,
 ) {
     let names: Vec<&str> = descriptors
@@ -283,14 +282,7 @@ fn unknown_connector(
         destination.connector
     );
     let mut reason = reason(Code::UnknownConnector, message);
-    reason = if manifest {
-        reason
-            .detail(format!(
-                "connectors/{}.yml is there, but manifests of your own arrive with their own step",
-                destination.connector
-            ))
-            .hint("use the connector `http` until then")
-    } else if let Some(near) = suggest(&destination.connector, names.iter().copied()) {
+    reason = if let Some(near) = suggest(&destination.connector, names.iter().copied()) {
         reason.hint(format!("did you mean `{near}`?"))
     } else {
         reason.hint(format!("there are {}", list_words(&names, "and")))
@@ -317,28 +309,40 @@ fn connector(
             "",
         );
     }
-    let missing: Vec<Operation> = [Change::Added, Change::Updated, Change::Removed]
+    let object = described_objects::object(sync, descriptor, problems);
+    let operations = object.map_or(&descriptor.operations, |object| &object.operations);
+    let name = object.map_or_else(
+        || descriptor.name.to_owned(),
+        |object| format!("{} of {}", object.title.to_lowercase(), descriptor.name),
+    );
+    let asked: Vec<Operation> = [Change::Added, Change::Updated, Change::Removed]
         .into_iter()
         .filter(|kind| sync.on.includes(*kind))
         .filter_map(|kind| sync.mode.operation(kind))
-        .filter(|operation| !descriptor.operations.contains(operation))
+        .collect();
+    if let Some(object) = object {
+        described_objects::fields(sync, object, &asked, problems);
+    }
+    let missing: Vec<Operation> = asked
+        .into_iter()
+        .filter(|operation| !operations.contains(operation))
         .collect();
     if !missing.is_empty() {
-        let names: BTreeSet<&str> = missing.iter().map(|operation| operation.as_str()).collect();
+        let words: BTreeSet<&str> = missing.iter().map(|operation| operation.as_str()).collect();
         let possible: Vec<&str> = Mode::ALL
             .iter()
             .filter(|mode| {
                 mode.operations()
                     .iter()
-                    .all(|operation| descriptor.operations.contains(operation))
+                    .all(|operation| operations.contains(operation))
             })
             .map(|mode| mode.as_str())
             .collect();
         let message = format!(
-            "{subject} asks for mode {}, which {} does not support",
-            sync.mode, descriptor.name
+            "{subject} asks for mode {}, which {name} does not support",
+            sync.mode
         );
-        let names: Vec<&str> = names.into_iter().collect();
+        let words: Vec<&str> = words.into_iter().collect();
         let hint = if possible.is_empty() {
             "choose another destination".to_owned()
         } else {
@@ -350,11 +354,7 @@ fn connector(
             "destination"
         };
         let reason = reason(Code::UnsupportedMode, message)
-            .detail(format!(
-                "{} can't {}",
-                descriptor.name,
-                list_words(&names, "or")
-            ))
+            .detail(format!("{name} can't {}", list_words(&words, "or")))
             .hint(hint);
         note(problems, reason, &sync.positions, path);
     }

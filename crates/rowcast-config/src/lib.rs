@@ -8,6 +8,8 @@
 //! Schema ([`schema`]) and the reference pages ([`mod@reference`]) all come from there.
 
 mod checks;
+mod described;
+mod described_objects;
 mod documents;
 mod frequency;
 #[doc(hidden)]
@@ -31,6 +33,7 @@ mod tree;
 mod values;
 mod walk;
 
+pub use described::{Described, read_described};
 pub use documents::{Document, documents};
 pub use load::{LoadOptions, Loaded, PROJECT_FILE, find, load};
 pub use placeholder::Secrets;

@@ -154,7 +154,7 @@ impl Problem {
     }
 
     /// A problem of a whole file.
-    pub(crate) fn in_file(reason: Reason, path: &str) -> Self {
+    pub fn in_file(reason: Reason, path: &str) -> Self {
         Self {
             file: Some(path.to_owned()),
             ..Self::general(reason)

@@ -248,6 +248,12 @@ pub trait Destination: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// How long the service has asked, in its latest answers, not to be called: its headers said that
+    /// nothing is left of the rate. The engine waits, for every sync of the destination.
+    fn resumes_in(&self) -> Option<Duration> {
+        None
+    }
+
     /// The requests a batch would make, as text for people (`plan`, `run --dry-run`). Never holds
     /// a secret.
     fn render(&self, batch: &Batch) -> Vec<String> {

@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Test(command::test::Args),
     /// Maps JSON lines from stdin to records on stdout
     Map(command::map::Args),
+    /// Lists connectors, writes a new one, proves it, sends one record
+    Connectors(command::connectors::Args),
     /// Prints the JSON Schema of the project's files, for editors
     Schema(command::schema::Args),
     /// Explains an error code

@@ -3,6 +3,7 @@
 pub(crate) mod baseline;
 pub(crate) mod cancel;
 pub(crate) mod check;
+pub(crate) mod connectors;
 pub(crate) mod demo;
 pub(crate) mod docs_reference;
 pub(crate) mod explain;
@@ -26,6 +27,7 @@ pub(crate) mod validate;
 pub(crate) mod why;
 
 use rowcast_app::{Answer, Project};
+use rowcast_core::Code;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Command, Global};
@@ -45,6 +47,23 @@ impl Context {
     /// Reads the project, secrets included.
     pub(crate) fn project(&self) -> Answer<Project> {
         Project::load(self.global.project.as_deref(), self.global.env.as_deref())
+    }
+
+    /// The project, for commands that also work outside of one. One that was named must be there.
+    pub(crate) fn project_if_any(&self) -> Answer<Option<Project>> {
+        match self.project_without_secrets() {
+            Ok(project) => Ok(Some(project)),
+            Err(failure)
+                if self.global.project.is_none()
+                    && failure
+                        .problems
+                        .iter()
+                        .all(|problem| problem.reason.code == Code::ProjectNotFound) =>
+            {
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Reads the project for commands that need no secrets.
@@ -77,6 +96,7 @@ pub(crate) async fn dispatch(command: Command, context: &Context) -> Answer<Exit
         Command::Why(args) => why::run(args, context).await,
         Command::Test(args) => test::run(&args, context),
         Command::Map(args) => map::run(&args, context),
+        Command::Connectors(args) => connectors::run(args, context).await,
         Command::Schema(args) => schema::run(&args, context),
         Command::Explain(args) => explain::run(&args, context),
         Command::DocsReference(args) => docs_reference::run(&args, context),

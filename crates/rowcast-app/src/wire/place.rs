@@ -48,6 +48,11 @@ pub(super) fn identity(
         };
         identity.insert(format!("destination {name}"), text);
     }
+    if let Some(manifest) = project.manifest(&destination.connector) {
+        for (name, text) in rowcast_destinations::manifest::place(manifest, &destination.settings) {
+            identity.insert(format!("destination {name}"), text);
+        }
+    }
     if let Some(text) = ssh_place(&destination.settings) {
         identity.insert("destination ssh".to_owned(), text);
     }
@@ -118,12 +123,34 @@ pub(crate) fn destination(
             .map(|(field, _)| field.clone())
             .collect()
     };
-    let built = if destination.connector == POSTGRES {
+    built(project, destination, config)
+        .map_err(|problems| placed(problems, destination, Some(sync)))
+}
+
+/// Builds a destination for what `change` makes of its configuration, without a sync.
+pub(crate) fn destination_for(
+    project: &Project,
+    name: &str,
+    change: impl Fn(&mut DestinationConfig),
+) -> Answer<Arc<dyn Destination>> {
+    let destination = project.destination(name)?;
+    let mut config = destination_config(project, destination);
+    change(&mut config);
+    built(project, destination, config).map_err(|problems| placed(problems, destination, None))
+}
+
+fn built(
+    project: &Project,
+    destination: &rowcast_config::Destination,
+    config: DestinationConfig,
+) -> Result<Arc<dyn Destination>, Vec<(String, Reason)>> {
+    if let Some(manifest) = project.manifest(&destination.connector) {
+        rowcast_destinations::manifest::build(manifest, &config).map_err(paths)
+    } else if destination.connector == POSTGRES {
         rowcast_postgres::destination::build(config)
     } else {
         rowcast_destinations::build(&destination.connector, config).map_err(paths)
-    };
-    built.map_err(|problems| placed(problems, destination, Some(sync)))
+    }
 }
 
 /// Builds a destination that no sync uses yet, for its checks.
@@ -132,7 +159,9 @@ pub(crate) fn destination_alone(
     destination: &rowcast_config::Destination,
 ) -> Answer<Arc<dyn Destination>> {
     let config = destination_config(project, destination);
-    let built = if destination.connector == POSTGRES {
+    let built = if let Some(manifest) = project.manifest(&destination.connector) {
+        rowcast_destinations::manifest::build_for_check(manifest, &config).map_err(paths)
+    } else if destination.connector == POSTGRES {
         rowcast_postgres::destination::build(config)
     } else {
         rowcast_destinations::build_for_check(&destination.connector, config).map_err(paths)

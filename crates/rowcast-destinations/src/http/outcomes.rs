@@ -35,7 +35,8 @@ pub(crate) struct Results {
 #[derive(Debug, Clone)]
 pub(crate) struct Failures {
     at: Vec<String>,
-    pair_by: Pair,
+    /// The first that names a record of the request is taken.
+    pair_by: Vec<Pair>,
     message: Vec<String>,
 }
 
@@ -103,7 +104,12 @@ impl Outcomes {
                     .iter()
                     .map(|list| Failures {
                         at: dotted(list.get("at")),
-                        pair_by: pair(list.get("pair_by")),
+                        pair_by: match list.get("pair_by") {
+                            Some(SettingValue::List(several)) => {
+                                several.iter().map(|one| pair(Some(one))).collect()
+                            }
+                            one => vec![pair(one)],
+                        },
                         message: dotted(list.get("message")),
                     })
                     .collect(),
@@ -144,7 +150,7 @@ impl Outcomes {
         let by_value = |pair: &Pair| matches!(pair, Pair::Field { .. });
         match self {
             Self::Results(results) => by_value(&results.pair_by),
-            Self::Failures(lists) => lists.iter().any(|list| by_value(&list.pair_by)),
+            Self::Failures(lists) => lists.iter().any(|list| list.pair_by.iter().any(by_value)),
         }
     }
 
@@ -197,31 +203,14 @@ fn failed(
             Some(Value::List(items)) => items.as_slice(),
             _ => continue,
         };
-        let by_value: HashMap<String, usize> = match &list.pair_by {
-            Pair::Field { field, record } if !items.is_empty() => records
-                .iter()
-                .enumerate()
-                .filter_map(|(position, of)| {
-                    Some((named_by(of, batch, field, record.as_deref())?, position))
-                })
-                .collect(),
-            _ => HashMap::new(),
-        };
         for (order, item) in items.iter().enumerate() {
-            let named: Vec<usize> = match &list.pair_by {
-                Pair::Index => vec![order],
-                Pair::Position(path) => each(walk(item, path))
-                    .filter_map(|value| to_text(value).parse().ok())
-                    .collect(),
-                Pair::Field { field, .. } => each(walk(item, field))
-                    .filter_map(|value| by_value.get(&to_text(value)).copied())
-                    .collect(),
-            };
+            let known = list
+                .pair_by
+                .iter()
+                .map(|pair| named(pair, order, item, records, batch))
+                .find(|known| !known.is_empty())
+                .unwrap_or_default();
             let outcome = reject(item, &list.message, service);
-            let known: Vec<usize> = named
-                .into_iter()
-                .filter(|position| *position < records.len())
-                .collect();
             if known.is_empty() {
                 nameless = Some(outcome);
             } else {
@@ -248,6 +237,36 @@ fn failed(
         }
     }
     outcomes
+}
+
+/// Positions of the records that a failure names.
+fn named(
+    pair: &Pair,
+    order: usize,
+    item: &Value,
+    records: &[&Record],
+    batch: &Batch,
+) -> Vec<usize> {
+    let within = |position: &usize| *position < records.len();
+    match pair {
+        Pair::Index => Some(order).into_iter().filter(within).collect(),
+        Pair::Position(path) => each(walk(item, path))
+            .filter_map(|value| to_text(value).parse().ok())
+            .filter(within)
+            .collect(),
+        Pair::Field { field, record } => {
+            let wanted: Vec<String> = each(walk(item, field)).map(to_text).collect();
+            let mut all = records.iter().enumerate();
+            let mut found = Vec::new();
+            for (position, of) in &mut all {
+                let own = named_by(of, batch, field, record.as_deref());
+                if own.is_some_and(|own| wanted.contains(&own)) {
+                    found.push(position);
+                }
+            }
+            found
+        }
+    }
 }
 
 /// A value, or the items of a list.

@@ -245,6 +245,11 @@ impl Call {
         }
     }
 
+    /// Most records in one request.
+    pub(super) fn most(&self) -> usize {
+        self.records_max
+    }
+
     /// Statuses that count as delivered, or as nothing found.
     pub(super) fn accepts(&self, status: u16) -> bool {
         self.accept.contains(&status)

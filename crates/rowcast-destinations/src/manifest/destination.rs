@@ -441,7 +441,8 @@ impl Described {
             return Ok(found);
         }
         let service = &self.sender.service;
-        let items = lookup.found(&asked, &answer, service)?;
+        let field = self.match_field.as_deref().unwrap_or_default();
+        let items = lookup.found(&asked, &answer, field, service)?;
         for (position, item) in prepared.held.iter().zip(items) {
             found[*position] = item;
         }
@@ -751,6 +752,12 @@ impl Destination for Described {
             }
             self.deliver(batch).await
         })
+    }
+
+    fn resumes_in(&self) -> Option<Duration> {
+        let until = self.resumes_ms.load(Ordering::Relaxed);
+        let wait = until.checked_sub(now_ms()).filter(|wait| *wait > 0)?;
+        Some(Duration::from_millis(wait))
     }
 
     fn render(&self, batch: &Batch) -> Vec<String> {

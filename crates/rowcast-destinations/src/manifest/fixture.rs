@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rowcast_core::json::{from_json, to_json};
-use rowcast_core::mapping::template::percent_encode;
 use rowcast_core::record::{Batch, Operation, Record, RunContext};
 use rowcast_core::settings::parse_duration;
 use rowcast_core::{
@@ -21,7 +20,6 @@ use super::body::plain;
 use super::object::text;
 use super::vocabulary::METHODS;
 use super::{ENDPOINT, Manifest, build, fixture_vocabulary};
-use crate::http::outcomes::texts;
 use crate::settings::{Problems, SettingProblem};
 
 /// One recorded story.
@@ -82,6 +80,26 @@ pub enum Shows {
     /// Status 401 stops the run.
     Unauthorized,
     Other,
+}
+
+/// What the fixtures of a connector must show and these don't.
+pub fn missing_stories(shown: &[Shows]) -> Vec<String> {
+    [
+        (
+            Shows::Accepted,
+            "no fixture shows records that are all accepted",
+        ),
+        (
+            Shows::Rejected,
+            "no fixture shows a record that is rejected",
+        ),
+        (Shows::Slower, "no fixture shows the status 429"),
+        (Shows::Unauthorized, "no fixture shows the status 401"),
+    ]
+    .into_iter()
+    .filter(|(story, _)| !shown.contains(story))
+    .map(|(_, words)| words.to_owned())
+    .collect()
 }
 
 impl Fixture {
@@ -274,6 +292,7 @@ impl Fixture {
                 .map(|((matching, fields), id)| Record {
                     key: Key::int(id),
                     operation: self.operation,
+                    kind: self.operation.usual_kind(),
                     match_on: matching.clone(),
                     fields: fields.clone(),
                     json: None,

@@ -58,6 +58,7 @@ impl Lookup {
         &self,
         records: &[Value],
         answer: &Answer,
+        match_field: &str,
         service: &Service,
     ) -> Result<Vec<Option<Value>>, Fault> {
         if self.call.accepts(answer.status) {
@@ -84,10 +85,22 @@ impl Lookup {
             let first = items.first().map(|item| (*item).clone());
             return Ok(vec![first; records.len()]);
         };
+        // `match_field` stands for the name of the field that records are found by.
+        let field: Vec<String> = field
+            .iter()
+            .map(|name| {
+                if name == "match_field" {
+                    match_field
+                } else {
+                    name
+                }
+                .to_owned()
+            })
+            .collect();
         let named = |fold: fn(&str) -> String| -> HashMap<String, &Value> {
             items
                 .iter()
-                .filter_map(|item| Some((fold(&to_text(walk(item, field)?)), *item)))
+                .filter_map(|item| Some((fold(&to_text(walk(item, &field)?)), *item)))
                 .collect()
         };
         // Some services change the case of e-mail addresses; what is equal to the letter comes first.

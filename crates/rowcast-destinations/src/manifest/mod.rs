@@ -13,6 +13,7 @@ mod destination;
 pub mod fixture;
 mod lookup;
 mod object;
+mod page;
 mod read;
 mod scope;
 mod vocabulary;
@@ -33,6 +34,8 @@ use crate::settings::{Problems, SettingProblem};
 pub use self::built_in::{BuiltIn, built_in};
 pub use self::describe::{endpoint_help, place};
 pub use self::destination::{build, build_for_check};
+pub use self::fixture::missing_stories;
+pub use self::page::reference_markdown;
 pub use self::vocabulary::{fixture_vocabulary, manifest_vocabulary};
 
 /// The setting every connector of this kind has: another origin for the service.
@@ -41,7 +44,7 @@ pub(crate) const ENDPOINT: &str = "endpoint";
 /// A connector that is data.
 #[derive(Debug)]
 pub struct Manifest {
-    pub(crate) name: String,
+    name: String,
     title: String,
     summary: String,
     category: String,
@@ -50,7 +53,7 @@ pub struct Manifest {
     hosts: Vec<String>,
     settings: Vec<SettingSpec>,
     connect: Connect,
-    pub(crate) objects: Vec<ObjectSpec>,
+    objects: Vec<ObjectSpec>,
     descriptor: Descriptor,
 }
 
@@ -219,7 +222,7 @@ impl Manifest {
     }
 
     /// The object of a name; the only one there is when the name is empty.
-    pub(crate) fn object(&self, name: &str) -> Option<&ObjectSpec> {
+    fn object(&self, name: &str) -> Option<&ObjectSpec> {
         if name.is_empty() {
             return match self.objects.as_slice() {
                 [only] if only.name != "*" => Some(only),

@@ -233,7 +233,7 @@ fn lookup() -> Vec<Setting> {
         Setting::optional(
             "pair_by",
             pair(),
-            "How found records are told apart; without it the first is meant",
+            "How found records are told apart; `match_field` in a path stands for the field's name; without it the first is meant",
         ),
         Setting::optional("accept", statuses(), "Statuses that say there is none"),
     ]);
@@ -336,25 +336,26 @@ fn statuses() -> SettingKind {
 }
 
 fn pair() -> SettingKind {
-    SettingKind::Either(vec![
-        SettingKind::Choice(&["index"]),
-        SettingKind::Group(vec![
-            Setting::optional(
-                "index",
-                SettingKind::Text,
-                "The member that holds the position in the request",
-            ),
-            Setting::optional(
-                "field",
-                SettingKind::Text,
-                "The member that names the record; `.` is the item itself",
-            ),
-            Setting::optional(
-                "record",
-                SettingKind::Text,
-                "What it is compared with: `match_value`, `match.email`, `fields.sku`, `idempotency_key`",
-            ),
-        ]),
+    SettingKind::Either(vec![SettingKind::Choice(&["index"]), pair_group()])
+}
+
+fn pair_group() -> SettingKind {
+    SettingKind::Group(vec![
+        Setting::optional(
+            "index",
+            SettingKind::Text,
+            "The member that holds the position in the request",
+        ),
+        Setting::optional(
+            "field",
+            SettingKind::Text,
+            "The member that names the record; `.` is the item itself",
+        ),
+        Setting::optional(
+            "record",
+            SettingKind::Text,
+            "What it is compared with: `match_value`, `match.email`, `fields.sku`, `idempotency_key`",
+        ),
     ])
 }
 
@@ -385,7 +386,11 @@ fn outcomes() -> SettingKind {
             "failures",
             List(Box::new(Group(vec![
                 Setting::required("at", Text, "Where the list is"),
-                Setting::optional("pair_by", pair(), "How a failure names its record"),
+                Setting::optional(
+                    "pair_by",
+                    SettingKind::Either(vec![pair_group(), List(Box::new(pair_group()))]),
+                    "How a failure names its record; of several ways the first that names one",
+                ),
                 Setting::optional("message", Text, "The member that says why"),
             ]))),
             "Lists of what failed, where the service names nothing else",

@@ -118,6 +118,9 @@ impl Delivery {
             return;
         };
         let now = self.parts.clock.now();
+        if let Some(wait) = self.parts.destination.resumes_in() {
+            self.parts.limiter.pause(now, wait);
+        }
         match answer {
             Ok(outcomes) if outcomes.len() != piece.notes.len() => {
                 let reason = Reason::defect("a connector gave a wrong number of outcomes").detail(

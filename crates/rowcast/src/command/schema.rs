@@ -13,7 +13,7 @@ use crate::exit::Exit;
     after_help = "Example:\n  rowcast schema sync > sync.schema.json\n  rowcast schema --out .schemas       # then: # yaml-language-server: $schema=../.schemas/sync.json"
 )]
 pub(crate) struct Args {
-    /// project, source, model, destination, sync, environment or test; all without a word
+    /// project, source, model, destination, sync, environment, test, connector or fixture; all without a word
     kind: Option<String>,
     /// Writes one file for each kind into this folder
     #[arg(long, value_name = "DIR")]

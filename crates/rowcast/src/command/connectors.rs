@@ -1,0 +1,233 @@
+//! `rowcast connectors`: what there is, a new one, the proof of one, one record for real.
+
+use clap::Subcommand;
+use rowcast_app::Answer;
+use rowcast_app::connectors::{self, TryRequest};
+use rowcast_core::Operation;
+
+use super::Context;
+use crate::exit::Exit;
+use crate::output::table::{Align, table};
+use crate::output::{Mark, Role};
+
+/// Lists connectors and shows one, writes a new one for a service of your own, runs fixtures, and
+/// sends one record to a destination.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  rowcast connectors list\n  rowcast connectors new in_house && rowcast connectors test in_house"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Lists all connectors, the project's own included
+    #[command(after_help = "Example:\n  rowcast connectors list")]
+    List,
+    /// Shows the settings, objects, fields and limits of one
+    #[command(
+        after_help = "Example:\n  rowcast connectors show hubspot\n  rowcast connectors show hubspot --manifest"
+    )]
+    Show {
+        /// The connector
+        name: String,
+        /// Prints its manifest in place of its page
+        #[arg(long)]
+        manifest: bool,
+    },
+    /// Writes a manifest and its fixtures into the project's connectors/
+    #[command(after_help = "Example:\n  rowcast connectors new in_house")]
+    New {
+        /// Lower case letters, digits and _
+        name: String,
+    },
+    /// Runs fixtures against a server on this machine; nothing leaves it
+    #[command(
+        after_help = "Example:\n  rowcast connectors test in_house\n  rowcast connectors test connectors/in_house.yml"
+    )]
+    Test {
+        /// Connectors or files of manifests; all without a word
+        names: Vec<String>,
+    },
+    /// Sends one record to a destination of the project, without any state
+    #[command(
+        after_help = "Example:\n  rowcast connectors try crm --object contacts --match email=ada@example.com --field firstname=Ada --dry-run"
+    )]
+    Try {
+        /// The destination
+        destination: String,
+        /// The object
+        #[arg(long, value_name = "NAME")]
+        object: Option<String>,
+        /// insert, update, upsert or delete
+        #[arg(long, value_name = "WORD", default_value = "upsert", value_parser = operation)]
+        operation: Operation,
+        /// What the record is found by: NAME=VALUE
+        #[arg(long = "match", value_name = "NAME=VALUE")]
+        matching: Vec<String>,
+        /// A field; a value that is JSON is taken as such
+        #[arg(long = "field", value_name = "NAME=VALUE")]
+        fields: Vec<String>,
+        /// Prints the requests and sends nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+fn operation(word: &str) -> Result<Operation, String> {
+    Operation::ALL
+        .into_iter()
+        .find(|operation| operation.as_str() == word)
+        .ok_or_else(|| "write insert, update, upsert or delete".to_owned())
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
+    match args.what {
+        What::List => list(context),
+        What::Show { name, manifest } => show(context, &name, manifest),
+        What::New { name } => new(context, &name),
+        What::Test { names } => test(context, &names).await,
+        What::Try {
+            destination,
+            object,
+            operation,
+            matching,
+            fields,
+            dry_run,
+        } => {
+            let request = TryRequest {
+                destination,
+                object,
+                operation,
+                matching,
+                fields,
+                dry_run,
+            };
+            try_record(context, &request).await
+        }
+    }
+}
+
+fn list(context: &Context) -> Answer<Exit> {
+    let project = context.project_if_any()?;
+    let rows = connectors::list(project.as_ref());
+    context.output.answer(&rows, |style| {
+        let columns = [
+            ("connector", Align::Left),
+            ("kind", Align::Left),
+            ("status", Align::Left),
+            ("objects", Align::Left),
+            ("operations", Align::Left),
+        ];
+        let cells = rows.iter().map(|row| {
+            vec![
+                row.name.clone(),
+                row.kind.clone(),
+                row.status.clone(),
+                row.objects.join(", "),
+                row.operations.join(", "),
+            ]
+        });
+        table(style, &columns, cells)
+    });
+    Ok(Exit::Succeeded)
+}
+
+fn show(context: &Context, name: &str, manifest: bool) -> Answer<Exit> {
+    let project = context.project_if_any()?;
+    let view = connectors::show(project.as_ref(), name)?;
+    context
+        .output
+        .answer(&view, |_| match (&view.manifest, manifest) {
+            (Some(text), true) => text.clone(),
+            _ => view.page.clone(),
+        });
+    Ok(Exit::Succeeded)
+}
+
+fn new(context: &Context, name: &str) -> Answer<Exit> {
+    let project = context.project_without_secrets()?;
+    let made = connectors::make(&project, name)?;
+    context.output.answer(&made, |style| {
+        let mut out = String::new();
+        for file in &made.files {
+            out.push_str(&format!("{} {file}\n", style.mark(Mark::Passed)));
+        }
+        out.push_str(&format!(
+            "\nChange them into your service's, then: rowcast connectors test {}\n",
+            made.name
+        ));
+        out
+    });
+    Ok(Exit::Succeeded)
+}
+
+async fn test(context: &Context, names: &[String]) -> Answer<Exit> {
+    let project = context.project_if_any()?;
+    let results = connectors::test(project.as_ref(), names).await?;
+    let failed = results.iter().filter(|result| !result.passed).count();
+    context.output.answer(&results, |style| {
+        let mut out = String::new();
+        let mut connector = "";
+        for result in &results {
+            if connector != result.connector {
+                connector = &result.connector;
+                out.push_str(&format!("{}\n", style.paint(Role::Strong, connector)));
+            }
+            let mark = if result.passed {
+                Mark::Passed
+            } else {
+                Mark::Failed
+            };
+            out.push_str(&format!("  {} {}\n", style.mark(mark), result.why));
+            for wrong in &result.wrong {
+                out.push_str(&format!("      {}: {wrong}\n", result.fixture));
+            }
+        }
+        out.push_str(&format!(
+            "\n{} of {} passed\n",
+            results.len() - failed,
+            results.len()
+        ));
+        out
+    });
+    Ok(if failed == 0 {
+        Exit::Succeeded
+    } else {
+        Exit::Failed
+    })
+}
+
+async fn try_record(context: &Context, request: &TryRequest) -> Answer<Exit> {
+    let project = if request.dry_run {
+        context.project_without_secrets()?
+    } else {
+        context.project()?
+    };
+    let view = connectors::try_record(&project, request).await?;
+    context.output.answer(&view, |style| {
+        let mut out = String::new();
+        for request in &view.requests {
+            out.push_str(&format!("{request}\n"));
+        }
+        let mark = match view.outcome.as_str() {
+            "delivered" | "accepted" => Mark::Passed,
+            "not sent" => Mark::Skipped,
+            _ => Mark::Failed,
+        };
+        out.push_str(&format!("{} {}\n", style.mark(mark), view.outcome));
+        if let Some(error) = &view.error {
+            out.push_str(&format!("  {}\n", error.reason));
+            if let Some(hint) = &error.reason.hint {
+                out.push_str(&format!("  hint: {hint}\n"));
+            }
+        }
+        out
+    });
+    Ok(match view.outcome.as_str() {
+        "delivered" | "accepted" | "not sent" => Exit::Succeeded,
+        _ => Exit::Failed,
+    })
+}
