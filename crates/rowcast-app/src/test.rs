@@ -1,7 +1,9 @@
 //! `test`: given rows, expected records. No database, no network, no secrets.
 
-use rowcast_core::json::to_json;
-use rowcast_core::{Code, Object, Reason, Value};
+use rowcast_core::json::{to_json, to_text};
+use rowcast_core::key::KeyPart;
+use rowcast_core::segment::Occasion;
+use rowcast_core::{Code, Key, Kind, Name, Object, Reason, Row, Value};
 use serde::Serialize;
 
 use crate::map::{by_name, context, now_us, row};
@@ -55,7 +57,15 @@ pub fn run(project: &Project, names: &[String]) -> Answer<Vec<TestResult>> {
 
 fn one(project: &Project, test: &rowcast_config::Test) -> Answer<TestResult> {
     let sync = project.sync(&test.sync)?;
-    let mapper = wire::mapper(sync, None, &[], None)?;
+    let model = project.model(&sync.model)?;
+    let keys: Vec<Name> = model
+        .primary_key
+        .iter()
+        .map(|name| name.as_str().into())
+        .collect();
+    // The identity is no part of a test: only the key's text in a row event is.
+    let mapper = wire::mapper(sync, Some(model), &[], None)?;
+    let gate = wire::gate::of(project, sync, None)?;
     let started_at = test
         .now
         .map_or_else(now_us, jiff::Timestamp::as_microsecond);
@@ -66,9 +76,29 @@ fn one(project: &Project, test: &rowcast_config::Test) -> Answer<TestResult> {
             Value::Object(columns) => columns.clone(),
             _ => Object::new(),
         };
-        let got = match mapper.fields(&row(&*mapper, columns), &context) {
-            Ok(fields) => Value::Object(fields),
-            Err(reason) => Value::Object(vec![("error".into(), Value::from(reason.to_string()))]),
+        let row = row(&*mapper, columns);
+        let key = key(&row, &keys);
+        let kind = test.change.unwrap_or(Kind::Added);
+        // Of a removed row there is nothing but its key, unless its values were kept.
+        let known = kind != Kind::Removed || sync.keep_rows;
+        let occasion = Occasion {
+            kind,
+            key: key.as_ref(),
+            row: known.then_some(&row),
+        };
+        let got = if test.change.is_some() && !is_sent(sync, kind) {
+            said("skipped", "mode".to_owned())
+        } else {
+            match gate.pass(&occasion, None, started_at) {
+                Err(reason) if reason.code == Code::ConsentMissing => {
+                    said("skipped", "consent".to_owned())
+                }
+                Err(_) => said("skipped", "trigger".to_owned()),
+                Ok(_) => match mapper.fields_at(&occasion, &context) {
+                    Ok(fields) => Value::Object(fields),
+                    Err(reason) => said("error", reason.to_string()),
+                },
+            }
         };
         compare(i + 1, "", expected, &got, &mut differences);
     }
@@ -87,6 +117,26 @@ fn one(project: &Project, test: &rowcast_config::Test) -> Answer<TestResult> {
         passed: differences.is_empty(),
         differences,
     })
+}
+
+fn is_sent(sync: &rowcast_config::Sync, kind: Kind) -> bool {
+    sync.on.includes(kind) && sync.mode.operation(kind).is_some()
+}
+
+fn said(name: &str, word: String) -> Value {
+    Value::Object(vec![(name.into(), Value::from(word))])
+}
+
+/// The key of a given row, if it has all columns of it.
+fn key(row: &Row, names: &[Name]) -> Option<Key> {
+    let part = |name: &Name| match row.get(name)? {
+        Value::Null => None,
+        Value::Int(value) => Some(KeyPart::Int(*value)),
+        Value::Decimal(digits) => Some(KeyPart::Decimal(digits.clone())),
+        other => Some(KeyPart::Text(to_text(other).into())),
+    };
+    let parts: Vec<KeyPart> = names.iter().map(part).collect::<Option<_>>()?;
+    (!parts.is_empty()).then(|| Key(parts.into()))
 }
 
 /// Compares as JSON; objects without regard to order. An expected `error` needs only be contained in

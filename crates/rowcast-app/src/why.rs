@@ -62,10 +62,13 @@ pub async fn why(project: &Project, sync: &str, key: &[String]) -> Answer<Story>
             )
         }
         (Some(mark), Some(run)) if mark == "skipped" => {
-            format!(
-                "Row {} was skipped in run {run}: the mode does not send it.",
-                known.key
-            )
+            let said = known
+                .log
+                .iter()
+                .find(|entry| entry.run == i64::from(run) && entry.outcome == "skipped")
+                .and_then(|entry| entry.message.clone());
+            let because = said.unwrap_or_else(|| "the mode or `on` does not send it".to_owned());
+            format!("Row {} was skipped in run {run}: {because}.", known.key)
         }
         (Some(mark), Some(run)) if mark == "gone" => format!(
             "Row {} left the model by run {run} and stays at the destination.",

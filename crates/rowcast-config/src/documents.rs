@@ -473,6 +473,12 @@ fn test() -> Document {
                 "The time of the run, for functions that ask for it",
             )
             .example("2026-01-01T00:00:00Z"),
+            Key::optional(
+                "change",
+                Shape::Choice(vec!["added", "updated", "removed", "deleted"]),
+                "What happened to the rows, for mappings and triggers that ask; then the mode is tested too",
+            )
+            .example("updated"),
             Key::required(
                 "rows",
                 list(map(Shape::ClearTree)),
@@ -482,7 +488,7 @@ fn test() -> Document {
             Key::required(
                 "expect",
                 list(Shape::ClearTree),
-                "The fields of each row's record, in order, or `{ error: text }`",
+                "The fields of each row's record, in order, or `{ error: text }`, or `{ skipped: mode }`, `{ skipped: trigger }`, `{ skipped: consent }`",
             )
             .example("[{ email: ada@example.com }]"),
             Key::optional("description", Shape::Plain, "What it shows"),

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rowcast_core::Code;
+use rowcast_core::{Code, Kind as Change};
 
 use crate::problem::reason;
 use crate::project::{
@@ -215,6 +215,13 @@ pub(crate) fn test(name: &str, node: &Node, walker: &mut Walker<'_>) -> Test {
         name: name.to_owned(),
         about: node.about(),
         sync: node.string("sync").unwrap_or_default(),
+        change: match node.word("change") {
+            Some("added") => Some(Change::Added),
+            Some("updated") => Some(Change::Updated),
+            // The word of other tools is understood too.
+            Some("removed" | "deleted") => Some(Change::Removed),
+            _ => None,
+        },
         now: node.string("now").and_then(|text| text.parse().ok()),
         rows: rows.iter().map(Node::value).collect(),
         expect: expect.iter().map(Node::value).collect(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rowcast_core::guard::Guards;
 use rowcast_core::segment::{Batching, Trigger};
 use rowcast_core::sync::RetryPolicy;
-use rowcast_core::{Code, Mode, Name, Reason, Secret, Selection, SettingValue, Value};
+use rowcast_core::{Code, Kind, Mode, Name, Reason, Secret, Selection, SettingValue, Value};
 
 use crate::placeholder::read_secret_file;
 use crate::problem::Location;
@@ -454,6 +454,8 @@ pub struct Test {
     pub about: About,
     pub sync: String,
     pub now: Option<jiff::Timestamp>,
+    /// What happened to the rows. When it is not written, they are added, whatever the mode says.
+    pub change: Option<Kind>,
     /// Objects of columns and values.
     pub rows: Vec<Value>,
     /// One for each row.

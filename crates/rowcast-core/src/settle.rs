@@ -4,6 +4,7 @@
 //! code.
 
 use crate::change::Kind;
+use crate::code::Code;
 use crate::fault::Reason;
 use crate::key::Key;
 use crate::mode::Mode;
@@ -105,6 +106,14 @@ impl Settled {
                 },
                 None => Effect::Nothing,
             },
+            // It stays new, so that it can be inserted when the consent is given.
+            Verdict::SkippedFor(reason)
+                if mode == Mode::Insert
+                    && self.kind == Kind::Added
+                    && reason.code == Code::ConsentMissing =>
+            {
+                Effect::Nothing
+            }
             Verdict::Skipped | Verdict::SkippedFor(_) => match (self.kind, self.checksum) {
                 (Kind::Removed, _) if mode.keeps_tombstones() => Effect::Bury,
                 (Kind::Removed, _) => Effect::Drop,
