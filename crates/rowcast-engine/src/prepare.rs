@@ -340,7 +340,11 @@ impl Preparer {
                 text
             }
         });
-        self.outgoing(change, operation, content, sent, false, room)
+        let mut prepared = self.outgoing(change, operation, content, sent, false, room);
+        if let Prepared::Send(outgoing) = &mut prepared {
+            outgoing.record.kind = kind;
+        }
+        prepared
     }
 
     /// The columns that the mapping reads, with their values.

@@ -1,3 +1,5 @@
+//! The mapping of a sync in Segment's language: what it reads, gives and refuses.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
