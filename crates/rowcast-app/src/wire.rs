@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rowcast_config::{Credential, Problem, Query, Source};
 use rowcast_core::guard::Guard;
-use rowcast_core::mapping::{CompileInput, FieldMapping};
+use rowcast_core::mapping::{CompileInput, EventMapping, FieldMapping};
 use rowcast_core::segment::{SegmentInput, SegmentMapping};
 use rowcast_core::sync::Backoff;
 use rowcast_core::{
@@ -394,8 +394,15 @@ pub(crate) fn mapper(
                 .collect()
         })
         .unwrap_or_default();
-    let compiled: Result<Arc<dyn Mapper>, _> = match &sync.mapping {
-        Some(mapping) => SegmentMapping::compile(SegmentInput {
+    let own = CompileInput {
+        fields: sync.event.as_ref().unwrap_or(&sync.fields),
+        match_on: match_on.as_ref(),
+        key_columns: keys,
+        schema,
+        sensitive: &sensitive,
+    };
+    let compiled: Result<Arc<dyn Mapper>, _> = match (&sync.mapping, &sync.event) {
+        (Some(mapping), _) => SegmentMapping::compile(SegmentInput {
             mapping,
             match_on: match_on.as_ref(),
             key_columns: keys,
@@ -403,14 +410,8 @@ pub(crate) fn mapper(
             sensitive: &sensitive,
         })
         .map(|mapping| Arc::new(mapping) as _),
-        None => FieldMapping::compile(CompileInput {
-            fields: &sync.fields,
-            match_on: match_on.as_ref(),
-            key_columns: keys,
-            schema,
-            sensitive: &sensitive,
-        })
-        .map(|mapping| Arc::new(mapping) as _),
+        (None, Some(_)) => EventMapping::compile(own).map(|mapping| Arc::new(mapping) as _),
+        (None, None) => FieldMapping::compile(own).map(|mapping| Arc::new(mapping) as _),
     };
     match compiled {
         Ok(mapping) => Ok(mapping),

@@ -403,9 +403,10 @@ fn sync() -> Document {
         .example("{ email: { \"@path\": $.properties.email } }"),
         Key::optional(
             "event",
-            Shape::Tree,
-            "A Segment or RudderStack event; not available yet",
-        ),
+            Shape::ClearTree,
+            "A Segment or RudderStack event in place of `fields`; see the page on events",
+        )
+        .example("{ type: track, name: { literal: Order Paid }, user_id: customer_id, properties: { total: total } }"),
         Key::optional(
             "request",
             Shape::Tree,

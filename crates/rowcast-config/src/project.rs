@@ -432,6 +432,8 @@ pub struct Sync {
     pub fields: Value,
     /// `mapping:` without its reserved keys, in place of `fields`.
     pub mapping: Option<Value>,
+    /// `event:`, in place of `fields`; its own types and keys are looked at when it is compiled.
+    pub event: Option<Value>,
     /// What the mapping says about batches.
     pub batching: Batching,
     pub request: SettingValue,

@@ -19,6 +19,7 @@ pub(crate) fn sync(name: &str, node: &Node, walker: &mut Walker<'_>) -> Sync {
     let mode = node.word("mode").and_then(Mode::parse).or(controls.mode);
     let mode = mode.unwrap_or_default();
     one_mapping(node, mode, walker);
+    let event = event(node, mode, walker);
     let (on, trigger) = selection(node, mode, walker);
     let run = node.get("run");
     let retry = node.get("retry");
@@ -47,6 +48,7 @@ pub(crate) fn sync(name: &str, node: &Node, walker: &mut Walker<'_>) -> Sync {
             .filter(|node| matches!(node.yaml, Yaml::Map(_)))
             .map_or_else(|| Value::Object(Vec::new()), Node::value),
         mapping,
+        event,
         batching: controls.batching,
         request: node
             .get("request")
@@ -80,24 +82,13 @@ pub(crate) fn sync(name: &str, node: &Node, walker: &mut Walker<'_>) -> Sync {
     }
 }
 
-/// Exactly one of `fields`, `mapping`, `event`; the last is not available.
+/// Exactly one of `fields`, `mapping`, `event`.
 fn one_mapping(node: &Node, mode: Mode, walker: &mut Walker<'_>) {
     let written: Vec<&Entry> = ["fields", "mapping", "event"]
         .iter()
         .filter_map(|key| node.entry(key))
         .filter(|entry| !entry.value.is_null())
         .collect();
-    for entry in &written {
-        if entry.key == "event" {
-            let message = format!("`{}` of {} is not available yet", entry.key, walker.subject);
-            walker.note(
-                reason(Code::WrongType, message)
-                    .detail("events arrive with their own step")
-                    .hint("use `fields:` until then"),
-                &entry.key_at,
-            );
-        }
-    }
     match written[..] {
         [] if mode != Mode::Delete => {
             let message = format!("{} has no `fields`", walker.subject);
@@ -125,6 +116,35 @@ fn one_mapping(node: &Node, mode: Mode, walker: &mut Walker<'_>) {
         }
         _ => {}
     }
+}
+
+/// `event:` as it is written. An event brings its own type, and nothing takes one back.
+fn event(node: &Node, mode: Mode, walker: &mut Walker<'_>) -> Option<Value> {
+    let entry = node.entry("event").filter(|entry| !entry.value.is_null())?;
+    if let Some(object) = node.entry("object").filter(|entry| !entry.value.is_null()) {
+        let message = format!("{} has both `event` and `object`", walker.subject);
+        walker.note(
+            reason(Code::Exclusive, message)
+                .hint("remove `object`: the event's own `type` says what it is"),
+            &object.key_at,
+        );
+    }
+    if mode.deletes() {
+        let at = node
+            .entry("mode")
+            .map_or(&entry.key_at, |entry| &entry.value.at);
+        let message = format!(
+            "{} asks for mode {mode}, which events do not support",
+            walker.subject
+        );
+        walker.note(
+            reason(Code::UnsupportedMode, message)
+                .detail("what was told once can't be taken back: there is no event that deletes")
+                .hint("possible here: upsert, update or insert; `connector: rudderstack` with `mapper: record` deletes"),
+            at,
+        );
+    }
+    Some(entry.value.value())
 }
 
 fn selection(node: &Node, mode: Mode, walker: &mut Walker<'_>) -> (Selection, Option<Trigger>) {

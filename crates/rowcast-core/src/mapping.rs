@@ -7,6 +7,7 @@ mod carried;
 pub mod cast;
 mod compiler;
 pub mod decimal;
+pub mod event;
 pub mod fields;
 mod filters;
 pub mod function;
@@ -26,6 +27,7 @@ use crate::segment::Occasion;
 use crate::value::{Name, Object};
 
 pub(crate) use compiler::unknown_column;
+pub use event::{EventMapping, EventType};
 pub use fields::{CompileInput, FieldMapping, MappingProblem};
 pub use moment::instant;
 pub use reference::reference_markdown;

@@ -382,8 +382,8 @@ fn syncs() {
             ),
             (
                 "syncs/customers.yml",
-                "sync: customers\nmodel: customers\ndestination: hook\nevent: { type: track }\n",
-                &["E0105"],
+                "sync: customers\nmodel: customers\ndestination: hook\nobject: track\nmode: mirror\nevent: { type: track }\n",
+                &["E0111", "E0110"],
             ),
             (
                 "tests/one.yml",

@@ -75,13 +75,21 @@ impl FieldMapping {
     /// # Errors
     /// Every problem of both, in their order.
     pub fn compile(input: CompileInput<'_>) -> Result<Self, Vec<MappingProblem>> {
+        Self::compile_at("fields", input)
+    }
+
+    /// As `compile`, for rules that stand under another key.
+    pub(super) fn compile_at(
+        root: &str,
+        input: CompileInput<'_>,
+    ) -> Result<Self, Vec<MappingProblem>> {
         let mut compiler = Compiler {
             schema: input.schema,
             sensitive: input.sensitive,
             columns: Vec::new(),
             problems: Vec::new(),
         };
-        let fields = named_rules(&mut compiler, input.fields, "fields", Place::Field);
+        let fields = named_rules(&mut compiler, input.fields, root, Place::Field);
         let match_on = match input.match_on {
             Some(match_on) => named_rules(&mut compiler, match_on, "match_on", Place::Argument),
             None => Some(Vec::new()),
@@ -126,6 +134,19 @@ impl FieldMapping {
     /// Every field with its rule on one line, as YAML; for `plan`, previews and docs.
     pub fn describe(&self) -> Vec<(Name, String)> {
         self.described.clone()
+    }
+
+    /// The fields' rules.
+    pub(super) fn rules(&self) -> &[(Name, Rule)] {
+        &self.fields
+    }
+
+    /// The digests of `match_on` alone.
+    pub(super) fn match_digests(&self) -> BTreeMap<String, String> {
+        let rules = self.match_on.iter();
+        rules
+            .map(|(name, rule)| (format!("match_on:{name}"), rule.digest()))
+            .collect()
     }
 
     fn positions(&self, schema: &Arc<Schema>) -> Arc<Positions> {
@@ -216,24 +237,15 @@ impl Mapper for FieldMapping {
     /// One entry a field, and `match_on:FIELD` for each field of `match_on`. A field whose own name
     /// could be taken for one of those is entered as `fields:NAME`.
     fn digests(&self) -> BTreeMap<String, String> {
-        let digest = |rule: &Rule| {
-            let mut canonical = String::new();
-            rule.push_canonical(&mut canonical);
-            blake3::hash(canonical.as_bytes()).to_hex().to_string()
-        };
         let fields = self.fields.iter().map(|(name, rule)| {
             let key = if name.starts_with("match_on:") || name.starts_with("fields:") {
                 format!("fields:{name}")
             } else {
                 name.to_string()
             };
-            (key, digest(rule))
+            (key, rule.digest())
         });
-        let match_on = self
-            .match_on
-            .iter()
-            .map(|(name, rule)| (format!("match_on:{name}"), digest(rule)));
-        fields.chain(match_on).collect()
+        fields.chain(self.match_digests()).collect()
     }
 
     fn fields(&self, row: &Row, _context: &RunContext) -> Result<Object, Reason> {

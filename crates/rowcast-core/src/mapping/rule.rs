@@ -197,6 +197,13 @@ impl Rule {
         reason
     }
 
+    /// A digest of the canonical form.
+    pub(super) fn digest(&self) -> String {
+        let mut canonical = String::new();
+        self.push_canonical(&mut canonical);
+        blake3::hash(canonical.as_bytes()).to_hex().to_string()
+    }
+
     /// Appends the canonical form: the same for every way to write the same rule.
     pub(super) fn push_canonical(&self, out: &mut String) {
         match &self.node {

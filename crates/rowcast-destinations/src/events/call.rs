@@ -5,72 +5,28 @@
 //! dots (`context.env`), or else a trait or property. Must never make a call without an identifier.
 
 use rowcast_core::json::{from_json, to_text};
+pub(crate) use rowcast_core::mapping::EventType as CallType;
 use rowcast_core::mapping::instant;
 use rowcast_core::record::Record;
 use rowcast_core::value::{Name, Object};
 use rowcast_core::{Code, Reason, Value};
 
-/// The types of call, as they are written in YAML and on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CallType {
-    Identify,
-    Track,
-    Page,
-    Screen,
-    Group,
-    Alias,
+/// The words of these types, for messages: `identify, track, …`.
+pub(crate) fn words(kinds: &[CallType]) -> String {
+    let words: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+    words.join(", ")
 }
 
-impl CallType {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Identify,
-        Self::Track,
-        Self::Page,
-        Self::Screen,
-        Self::Group,
-        Self::Alias,
-    ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Identify => "identify",
-            Self::Track => "track",
-            Self::Page => "page",
-            Self::Screen => "screen",
-            Self::Group => "group",
-            Self::Alias => "alias",
-        }
-    }
-
-    pub(crate) fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
-    }
-
-    /// The words, for messages: `identify, track, …`.
-    pub(crate) fn words(kinds: &[Self]) -> String {
-        let words: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
-        words.join(", ")
-    }
-
-    /// Where fields go that are no member of the call.
-    fn bag(self) -> &'static str {
-        match self {
-            Self::Identify | Self::Group | Self::Alias => "traits",
-            Self::Track | Self::Page | Self::Screen => "properties",
-        }
-    }
-
-    /// Whether `name` stands at the top of a call of this type.
-    fn has(self, name: &str) -> bool {
-        match name {
-            "userId" | "anonymousId" | "timestamp" | "context" | "integrations" => true,
-            "traits" | "properties" => name == self.bag(),
-            "event" => self == Self::Track,
-            "name" | "category" => matches!(self, Self::Page | Self::Screen),
-            "groupId" => self == Self::Group,
-            "previousId" => self == Self::Alias,
-            _ => false,
-        }
+/// Whether `name` stands at the top of a call of this type.
+fn has(kind: CallType, name: &str) -> bool {
+    match name {
+        "userId" | "anonymousId" | "timestamp" | "context" | "integrations" => true,
+        "traits" | "properties" => name == kind.bag(),
+        "event" => kind == CallType::Track,
+        "name" | "category" => matches!(kind, CallType::Page | CallType::Screen),
+        "groupId" => kind == CallType::Group,
+        "previousId" => kind == CallType::Alias,
+        _ => false,
     }
 }
 
@@ -155,7 +111,7 @@ fn of_event(fields: &Object) -> Result<Call, Reason> {
     };
     let mut members = Object::new();
     for (name, value) in fields.iter().filter(|(name, _)| &**name != "type") {
-        if !kind.has(name) {
+        if !has(kind, name) {
             return Err(refused(format!(
                 "a call of type {} has no {name}",
                 kind.as_str()
@@ -173,7 +129,7 @@ fn of_fields(record: &Record, kind: CallType) -> Result<Call, Reason> {
     };
     for (name, value) in &record.match_on {
         let name = canonical(name);
-        if kind.has(name) {
+        if has(kind, name) {
             call.put(name, value.clone());
         }
     }
@@ -187,7 +143,7 @@ fn of_fields(record: &Record, kind: CallType) -> Result<Call, Reason> {
             );
         }
         let structured = matches!(first, "traits" | "properties" | "context" | "integrations");
-        if kind.has(first) && (structured || parts.len() == 1) {
+        if has(kind, first) && (structured || parts.len() == 1) {
             parts[0] = first;
         } else {
             parts.insert(0, kind.bag());
@@ -323,7 +279,7 @@ fn timestamp(call: &mut Call, times: Times) -> Result<(), Reason> {
         Err(why) => {
             return Err(refused("the event's timestamp is no time")
                 .detail(why)
-                .hint("map a timestamp or date column, or read text with parse_timestamp"));
+                .hint("map a timestamp or date column, or read text with parse_date"));
         }
     }
     Ok(())

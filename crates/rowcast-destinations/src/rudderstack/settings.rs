@@ -4,7 +4,7 @@ use rowcast_core::record::Operation;
 use rowcast_core::{DestinationConfig, Name, SettingValue};
 
 use super::LIMITS;
-use crate::events::call::{CallType, is_reserved};
+use crate::events::call::{CallType, is_reserved, words};
 use crate::events::tracker::Parts;
 use crate::http::config::parse_url;
 use crate::settings::Problems;
@@ -148,7 +148,7 @@ fn mapper(config: &DestinationConfig, problems: &mut Problems) -> Option<Mapper>
                 format!("{object} is no type of call"),
                 &format!(
                     "one of: {}; for an object of a destination choose another `mapper`",
-                    CallType::words(&CallType::ALL)
+                    words(&CallType::ALL)
                 ),
             );
             None

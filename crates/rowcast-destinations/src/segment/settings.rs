@@ -5,7 +5,7 @@ use rowcast_core::{DestinationConfig, Name, Secret, SettingValue, Value};
 use url::Url;
 
 use super::LIMITS;
-use crate::events::call::CallType;
+use crate::events::call::{CallType, words};
 use crate::events::tracker::Parts;
 use crate::http::config::parse_url;
 use crate::settings::Problems;
@@ -51,7 +51,7 @@ impl Settings {
                     problems.add(
                         "object",
                         format!("{word} is no type of call"),
-                        &format!("one of: {}", CallType::words(offered)),
+                        &format!("one of: {}", words(offered)),
                     );
                     return None;
                 }
