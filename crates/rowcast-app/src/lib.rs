@@ -19,6 +19,7 @@ pub mod reference;
 pub mod run;
 pub mod schedule;
 pub mod schema;
+pub mod serve;
 pub mod setup;
 pub mod state;
 pub mod tables;

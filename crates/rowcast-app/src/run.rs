@@ -153,7 +153,7 @@ async fn one(
 }
 
 /// Why a sync must not run now: its files or its state say so.
-async fn paused(project: &Project, name: &str) -> Answer<Option<String>> {
+pub(crate) async fn paused(project: &Project, name: &str) -> Answer<Option<String>> {
     if let Some(why) = project.paused(project.sync(name)?) {
         return Ok(Some(why));
     }
@@ -183,7 +183,7 @@ pub async fn run(
     .await
 }
 
-async fn limited(
+pub(crate) async fn limited(
     project: &Project,
     name: &str,
     request: &RunRequest,
@@ -272,8 +272,8 @@ fn sealed_seed(request: &RunRequest, name: &str) -> Option<i64> {
 }
 
 /// One limiter for each destination, shared by its syncs.
-#[derive(Default)]
-struct Limiters(Mutex<BTreeMap<String, Arc<Limiter>>>);
+#[derive(Debug, Default)]
+pub(crate) struct Limiters(Mutex<BTreeMap<String, Arc<Limiter>>>);
 
 impl Limiters {
     fn of(&self, destination: &str, rate: Option<rowcast_core::destination::Rate>) -> Arc<Limiter> {

@@ -222,6 +222,29 @@ pub(crate) fn connector(source: &Source) -> Answer<Connector> {
     Ok(Connector::new(connect_config(source)?))
 }
 
+/// Whether a server may run the models of a sync's source: not as a role that could write in spite
+/// of the read-only transaction, unless the source says so (semantics 22).
+///
+/// # Errors
+/// The role could, or the source can't be reached.
+pub(crate) async fn may_be_served(project: &Project, sync: &str) -> Answer<()> {
+    let model = project.model(&project.sync(sync)?.model)?;
+    let source = project.source(&model.source)?;
+    if source.allow_superuser {
+        return Ok(());
+    }
+    let connection = connector(source)?.connect().await?;
+    let found = rowcast_postgres::check::writes_in_spite(&connection).await?;
+    found.map_or(Ok(()), |reason| {
+        Err(reason
+            .hint(format!(
+                "let the source log in as a role of its own (`rowcast setup-sql {name}`), or write `allow_superuser: true` in sources/{name}.yml",
+                name = source.name
+            ))
+            .into())
+    })
+}
+
 /// The settings under which a model is read.
 pub(crate) fn read_settings(model: &rowcast_config::Model, source: &Source) -> ReadSettings {
     ReadSettings {

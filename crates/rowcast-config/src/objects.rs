@@ -103,6 +103,7 @@ pub(crate) fn source(name: &str, node: &Node, dir: &Path, walker: &mut Walker<'_
         },
         allow_superuser: node.bool("allow_superuser").unwrap_or(false),
         connections: limits.and_then(|n| n.number("connections")).unwrap_or(4),
+        runs: limits.and_then(|n| n.number("runs")).unwrap_or(4),
         statement_timeout: limits
             .and_then(|n| n.duration("statement_timeout"))
             .unwrap_or(Duration::from_secs(600)),

@@ -286,6 +286,8 @@ pub struct Source {
     pub allow_superuser: bool,
     /// Connections open together. Default 4.
     pub connections: u32,
+    /// Runs of servers at once.
+    pub runs: u32,
     /// Default 10 minutes.
     pub statement_timeout: Duration,
     pub positions: Positions,

@@ -56,6 +56,14 @@ fn model_check(name: &str) -> String {
     format!("read model {name}")
 }
 
+/// Why the role could write in spite of a read-only transaction; `None` when it could not.
+///
+/// # Errors
+/// The catalog can't be read.
+pub async fn writes_in_spite(connection: &Connection) -> Result<Option<Reason>, Reason> {
+    excess::writes_in_spite(connection).await
+}
+
 /// Runs every check in order. Never fails as a whole: what can't be checked is skipped.
 pub async fn check(request: &CheckRequest) -> Vec<Check> {
     let connection = match request.connector.connect_any_version().await {

@@ -27,7 +27,7 @@ pub mod fuzzed;
 mod halves;
 mod history;
 mod layout;
-mod lease;
+pub(crate) mod lease;
 mod matching;
 mod merge;
 mod migration;

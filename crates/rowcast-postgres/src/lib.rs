@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod check;
 pub mod connect;
+pub mod control;
 pub mod destination;
 pub mod ledger;
 pub mod model_text;

@@ -114,6 +114,8 @@ pub(crate) enum Command {
     Pause(command::pause::Args),
     /// Lets a paused sync run again
     Resume(command::resume::Args),
+    /// Keeps the project's schedules, as a service
+    Serve(command::serve::Args),
     /// Tells the story of one row
     Why(command::why::Args),
     /// Runs the project's tests: given rows, expected records

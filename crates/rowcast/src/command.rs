@@ -19,6 +19,7 @@ pub(crate) mod retry;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;
+pub(crate) mod serve;
 pub(crate) mod setup_sql;
 pub(crate) mod status;
 pub(crate) mod tables;
@@ -93,6 +94,7 @@ pub(crate) async fn dispatch(command: Command, context: &Context) -> Answer<Exit
         Command::Reset(args) => reset::run(args, context).await,
         Command::Pause(args) => pause::run(args, context).await,
         Command::Resume(args) => resume::run(args, context).await,
+        Command::Serve(args) => serve::run(args, context).await,
         Command::Why(args) => why::run(args, context).await,
         Command::Test(args) => test::run(&args, context),
         Command::Map(args) => map::run(&args, context),

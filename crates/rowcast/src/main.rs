@@ -99,6 +99,10 @@ fn usage(error: &clap::Error) -> Exit {
 
 fn logging(cli: &Cli, output: Output) {
     let level = match cli.global.verbose {
+        // A service's log is what people look at; other commands say what they did themselves.
+        0 if matches!(cli.command, cli::Command::Serve(_)) => {
+            "rowcast=info,rowcast_app=info,rowcast_server=info,warn"
+        }
         0 => "error",
         1 => {
             "rowcast=info,rowcast_app=info,rowcast_engine=info,rowcast_postgres=info,rowcast_destinations=info,warn"

@@ -31,6 +31,31 @@ pub(super) async fn check(connection: &Connection, request: &CheckRequest, name:
     }
 }
 
+/// See [`super::writes_in_spite`].
+pub(super) async fn writes_in_spite(connection: &Connection) -> Result<Option<Reason>, Reason> {
+    let found: bool = connection
+        .client
+        .query_typed_one(
+            "SELECT rolsuper OR pg_catalog.pg_has_role('pg_write_server_files', 'USAGE')
+                    OR pg_catalog.pg_has_role('pg_execute_server_program', 'USAGE')
+             FROM pg_catalog.pg_roles WHERE rolname = current_user",
+            &[],
+        )
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(|error| db_error(&error, "looking up the role's privileges"))?;
+    Ok(found.then(|| {
+        Reason::new(
+            Code::ExcessPrivilege,
+            format!(
+                "the server does not run models as the role \"{}\"",
+                connection.server.user
+            ),
+        )
+        .detail("it could write files or run programs on the database server from within a query")
+    }))
+}
+
 /// Facts and cures.
 async fn find(
     connection: &Connection,

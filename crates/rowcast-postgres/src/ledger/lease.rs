@@ -26,7 +26,7 @@ pub(super) fn patience(term: Duration) -> Duration {
 
 /// Who holds a lease: host, boot, process and its start, so that a later process with the same
 /// number is not taken for it.
-pub(super) fn owner() -> String {
+pub(crate) fn owner() -> String {
     format!(
         "{}:{}:{}",
         boot(),
@@ -54,7 +54,7 @@ fn started(pid: u32) -> Option<String> {
 }
 
 /// Whether the owner was a process of this machine that is certainly gone.
-pub(super) fn is_dead(owner: &str) -> bool {
+pub(crate) fn is_dead(owner: &str) -> bool {
     let mut parts = owner.rsplitn(3, ':');
     let (Some(start), Some(pid), Some(host)) = (parts.next(), parts.next(), parts.next()) else {
         return false;
@@ -87,6 +87,7 @@ pub(super) async fn take(
     let what = format!("taking the lease of sync {name:?}");
     let me = owner();
     let millis = term.as_millis() as i64;
+    let mut told = false;
     loop {
         let asked = Instant::now();
         let sql = format!(
@@ -123,11 +124,14 @@ pub(super) async fn take(
                 release_dead(client, shape, &owner, epoch, &what).await?;
                 continue;
             }
-            tracing::info!(
-                sync = name,
-                wait_ms = left.as_millis() as u64,
-                "an earlier run died; waiting until its last request has timed out"
-            );
+            if !told {
+                tracing::info!(
+                    sync = name,
+                    wait_ms = left.as_millis() as u64,
+                    "an earlier run died; waiting until its last request has timed out"
+                );
+            }
+            told = true;
         } else if !wait {
             return Err(Reason::new(
                 Code::SyncRunning,

@@ -1,0 +1,149 @@
+//! The tables of the control schema and their versions.
+//!
+//! Each version is a step from the one before it, applied in one transaction under a lock. A step
+//! that has landed is never edited: databases out there have it.
+
+use rowcast_core::{Code, Reason};
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use crate::connect::db_error;
+use crate::sql::{ident, literal};
+
+/// The steps from one version to the next; `{s}` is the schema.
+const STEPS: [&str; 1] = [
+    // 1: schedules and jobs.
+    "CREATE TABLE {s}.control_schedule (
+        sync text PRIMARY KEY,
+        -- Times up to this one are dealt with.
+        until timestamptz NOT NULL
+     );
+     CREATE TABLE {s}.control_job (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        sync text NOT NULL,
+        source text NOT NULL,
+        trigger text NOT NULL,
+        due_at timestamptz NOT NULL,
+        request text NOT NULL,
+        status text NOT NULL CHECK (status IN ('queued', 'running', 'done')),
+        -- Rises with every claim: who holds an older one is fenced.
+        attempt int NOT NULL DEFAULT 0,
+        -- The change set was made: a full resend is on its way and need not begin anew.
+        began boolean NOT NULL DEFAULT false,
+        owner text,
+        lease_until timestamptz,
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        started_at timestamptz,
+        finished_at timestamptz,
+        outcome text,
+        run bigint,
+        error text
+     );
+     CREATE UNIQUE INDEX control_job_queued ON {s}.control_job (sync) WHERE status = 'queued';
+     CREATE UNIQUE INDEX control_job_running ON {s}.control_job (sync) WHERE status = 'running';
+     CREATE INDEX control_job_finished ON {s}.control_job (finished_at) WHERE status = 'done';
+     CREATE TABLE {s}.control_arrival (
+        sync text NOT NULL,
+        parent text NOT NULL,
+        PRIMARY KEY (sync, parent)
+     );",
+];
+
+/// Makes the schema and its tables, or brings them up to this version.
+///
+/// # Errors
+/// The role may not, or the tables are of a newer version.
+pub(super) async fn ensure(client: &Client, schema: &str) -> Result<(), Reason> {
+    if version(client, schema).await? == Some(STEPS.len()) {
+        return Ok(());
+    }
+    let done = up(client, schema).await;
+    if done.is_err() {
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    done
+}
+
+async fn up(client: &Client, schema: &str) -> Result<(), Reason> {
+    let what = format!("making the control tables in schema {}", ident(schema));
+    let failed = |error| {
+        let mut reason = db_error(&error, &what);
+        if reason.code == Code::PermissionMissing {
+            reason.code = Code::StateNotWritable;
+            reason.hint = Some(format!(
+                "run as an administrator: GRANT USAGE, CREATE ON SCHEMA {} TO the role of the server; or name another database with --database",
+                ident(schema)
+            ));
+        }
+        reason
+    };
+    let lock = literal(&format!("rowcast control {schema}"));
+    let begin = format!("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended({lock}, 0))");
+    client.batch_execute(&begin).await.map_err(failed)?;
+    let found = version(client, schema).await?;
+    let mut sql = String::new();
+    if found.is_none() {
+        let existing = client
+            .query_typed(
+                "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1",
+                &[(&schema, Type::TEXT)],
+            )
+            .await
+            .map_err(failed)?;
+        if existing.is_empty() {
+            sql.push_str(&format!("CREATE SCHEMA {};\n", ident(schema)));
+        }
+        sql.push_str(&format!(
+            "CREATE TABLE {s}.control_layout (version int NOT NULL);\n\
+             INSERT INTO {s}.control_layout VALUES (0);\n",
+            s = ident(schema)
+        ));
+    }
+    for step in &STEPS[found.unwrap_or(0)..] {
+        sql.push_str(&step.replace("{s}", &ident(schema)));
+        sql.push('\n');
+    }
+    sql.push_str(&format!(
+        "UPDATE {}.control_layout SET version = {}; COMMIT;",
+        ident(schema),
+        STEPS.len()
+    ));
+    client.batch_execute(&sql).await.map_err(failed)
+}
+
+/// The version of the tables; `None` when there are none.
+///
+/// # Errors
+/// It is newer than this build's.
+async fn version(client: &Client, schema: &str) -> Result<Option<usize>, Reason> {
+    let failed = |error| db_error(&error, "reading the version of the control tables");
+    let table = crate::sql::qualified(schema, "control_layout");
+    let exists = client
+        .query_typed(
+            "SELECT to_regclass($1) IS NOT NULL",
+            &[(&table, Type::TEXT)],
+        )
+        .await
+        .map_err(failed)?;
+    if !exists.first().is_some_and(|row| row.get(0)) {
+        return Ok(None);
+    }
+    let rows = client
+        .query_typed(&format!("SELECT version FROM {table}"), &[])
+        .await
+        .map_err(failed)?;
+    let version: i32 = rows.first().map_or(0, |row| row.get(0));
+    let version = usize::try_from(version).unwrap_or(0);
+    if version > STEPS.len() {
+        return Err(Reason::new(
+            Code::StateLayoutNewer,
+            format!(
+                "the control tables in schema {} have version {version}",
+                ident(schema)
+            ),
+        )
+        .detail(format!("this Rowcast knows versions up to {}", STEPS.len()))
+        .hint("run a newer Rowcast, or name another database with --database"));
+    }
+    Ok(Some(version))
+}

@@ -1,0 +1,46 @@
+//! `rowcast serve`: the project as a service.
+
+use rowcast_app::Answer;
+use rowcast_app::serve::{ServeOptions, Service};
+use rowcast_core::Secret;
+
+use super::Context;
+use crate::exit::Exit;
+use crate::output::number::counted;
+
+/// Keeps the project's schedules until it is stopped: starts each sync when it is due, carries on what
+/// an earlier server left, and reads the files again when they change.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  rowcast serve\n  rowcast serve --database postgresql://rowcast@ops.internal/rowcast"
+)]
+pub(crate) struct Args {
+    /// Where the server keeps its own tables; by default beside the state, when that is in one place
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "ROWCAST_DATABASE",
+        hide_env_values = true
+    )]
+    database: Option<String>,
+    /// Syncs that run at the same time
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: u16,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
+    let service = Service::open(ServeOptions {
+        dir: context.project()?.dir().to_owned(),
+        env: context.global.env.clone(),
+        database: args.database.map(Secret::new),
+        jobs: usize::from(args.jobs),
+    })
+    .await?;
+    let syncs = service.project().sync_names().len();
+    context.output.note(&format!(
+        "serving {}; stop with SIGTERM or Ctrl-C, and the next start carries on",
+        counted(syncs as u64, "sync")
+    ));
+    service.run(&context.cancel).await;
+    Ok(Exit::Succeeded)
+}

@@ -1,0 +1,230 @@
+//! The project as a service: schedules that were missed, servers that are killed, stopped or have
+//! company, files that change meanwhile.
+
+#[path = "support/shop.rs"]
+mod shop;
+mod terminal;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rowcast_testkit::api::{Act, Script};
+use shop::{ROWS, Shop};
+
+/// What is waited for happens within this, or never.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Server {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Server {
+    /// Starts a server and waits until it serves.
+    fn start(shop: &Shop, environment: &[(&str, &str)]) -> Self {
+        let mut child = shop
+            .terminal
+            .command(".", &["serve"])
+            .envs(environment.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start the server");
+        let log = BufReader::new(child.stderr.take().expect("its log"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut server = Self {
+            child,
+            lines,
+            seen: Vec::new(),
+        };
+        server.wait_for(&["serving"]);
+        server
+    }
+
+    /// Waits for a line of the log that has all these parts.
+    fn wait_for(&mut self, parts: &[&str]) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no line with {parts:?} in:\n{}", self.seen.join("\n"));
+            };
+            let found = parts.iter().all(|part| line.contains(part));
+            self.seen.push(line);
+            if found {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the end of a server that ends by itself.
+    fn dead(mut self) {
+        let status = self.child.wait().expect("wait for the server");
+        assert_eq!(
+            status.code(),
+            None,
+            "it ended in order:\n{}",
+            self.seen.join("\n")
+        );
+    }
+
+    /// Asks it to stop, and gives how long that took.
+    fn stop(mut self) -> Duration {
+        let pid = self.child.id().to_string();
+        let asked = Instant::now();
+        std::process::Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("send the signal");
+        let status = self.child.wait().expect("wait for the server");
+        assert_eq!(status.code(), Some(0), "{}", self.seen.join("\n"));
+        asked.elapsed()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const ENDED: [&str; 2] = ["ended", "outcome=\"succeeded\""];
+
+/// Asks for a run as the API does.
+fn ask(shop: &Shop) {
+    shop.sql(
+        "INSERT INTO _rowcast.control_job (sync, source, trigger, due_at, request, status)
+         VALUES ('customers_to_crm', 'shop', 'api', now(), '{}', 'queued')",
+    );
+}
+
+fn table(shop: &Shop) -> String {
+    let rows = shop.sql("SELECT id, email, plan FROM customers ORDER BY id");
+    if rows.is_empty() || rows.ends_with('\n') {
+        rows
+    } else {
+        rows + "\n"
+    }
+}
+
+#[test]
+fn a_server_killed_in_mid_run_loses_nothing_and_the_next_carries_on() {
+    let shop = Shop::open("serve_killed");
+    // A run that died is taken over when its last request has certainly timed out.
+    let crm = shop.read("destinations/crm.yml");
+    shop.write("destinations/crm.yml", &format!("{crm}timeout: 1s\n"));
+    for (round, point) in [
+        "request-answered",
+        "ledger-mark-committed",
+        "request-answered",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let server = Server::start(&shop, &[("ROWCAST_KILL_AT", &format!("{point}:1"))]);
+        ask(&shop);
+        server.dead();
+        // What changes between is delivered with its newest value.
+        shop.sql(&format!(
+            "UPDATE customers SET plan = 'p{round}' WHERE id % 3 = 0"
+        ));
+        let mut next = Server::start(&shop, &[]);
+        next.wait_for(&ENDED);
+        assert_eq!(shop.delivered(), table(&shop), "after {point}");
+        let jobs = shop.sql(
+            "SELECT status, attempt, outcome FROM _rowcast.control_job ORDER BY id DESC LIMIT 1",
+        );
+        assert_eq!(jobs.trim(), "done|2|succeeded", "after {point}");
+        drop(next);
+        shop.sql("UPDATE customers SET plan = 'again' || id");
+    }
+    assert_eq!(shop.api.store().went_back("plan"), Vec::<String>::new());
+}
+
+#[test]
+fn times_that_were_missed_are_one_run_of_one_server() {
+    let shop = Shop::open("serve_missed");
+    let sync = "syncs/customers_to_crm.yml";
+    let without = shop.read(sync);
+    Server::start(&shop, &[]).stop();
+    shop.write(sync, &format!("{without}schedule: {{ every: 1d }}\n"));
+    shop.sql(
+        "INSERT INTO _rowcast.control_schedule VALUES ('customers_to_crm', now() - interval '5 days')",
+    );
+    let mut first = Server::start(&shop, &[]);
+    let second = Server::start(&shop, &[]);
+    first.wait_for(&["ended", "outcome=\"succeeded\""]);
+    assert_eq!(shop.delivered(), table(&shop));
+    assert!(second.stop() < PATIENCE);
+    first.stop();
+    let jobs = shop.sql("SELECT count(*), min(trigger) FROM _rowcast.control_job");
+    assert_eq!(jobs.trim(), "1|schedule");
+    let runs = shop.sql("SELECT count(*), min(trigger) FROM _rowcast.runs");
+    assert_eq!(runs.trim(), "1|schedule");
+}
+
+#[test]
+fn a_server_stops_in_ten_seconds_and_what_it_left_is_carried_on() {
+    let shop = Shop::open("serve_stopped");
+    shop.api.script(Script::always(Act::Hold));
+    let server = Server::start(&shop, &[]);
+    ask(&shop);
+    shop.api.wait(|log| !log.is_empty());
+    let took = server.stop();
+    assert!(took <= Duration::from_secs(10), "stopping took {took:?}");
+    shop.api.behave();
+    shop.api.release();
+    let mut next = Server::start(&shop, &[]);
+    next.wait_for(&ENDED);
+    assert_eq!(shop.delivered(), table(&shop));
+    assert_eq!(shop.delivered().lines().count(), ROWS);
+}
+
+#[test]
+fn changed_files_are_read_and_broken_ones_are_told() {
+    let shop = Shop::open("serve_changed");
+    let mut server = Server::start(&shop, &[]);
+    let sync = "syncs/customers_to_crm.yml";
+    let good = shop.read(sync);
+    shop.write(sync, &format!("{good}shedule: manual\n"));
+    server.wait_for(&["E0104"]);
+    // The project from before is served.
+    ask(&shop);
+    server.wait_for(&ENDED);
+    shop.write(sync, &format!("{good}where: id <= 10\n"));
+    server.wait_for(&["read again"]);
+    ask(&shop);
+    server.wait_for(&ENDED);
+    assert_eq!(shop.delivered().lines().count(), 10);
+}
+
+#[test]
+fn rule_22_a_server_refuses_roles_that_could_write_in_spite_of_everything() {
+    let shop = Shop::open("serve_superuser");
+    shop.sql("ALTER ROLE ROLE_OF_ROWCAST SUPERUSER");
+    let mut server = Server::start(&shop, &[]);
+    ask(&shop);
+    server.wait_for(&["ended", "outcome=\"failed\""]);
+    assert_eq!(shop.api.requests(), 0);
+    let error = shop.sql("SELECT error FROM _rowcast.control_job");
+    assert!(
+        error.contains("E0213") && error.contains("allow_superuser"),
+        "{error}"
+    );
+    let source = shop.source("sslmode: disable\nallow_superuser: true\n");
+    shop.write("sources/shop.yml", &source);
+    server.wait_for(&["read again"]);
+    ask(&shop);
+    server.wait_for(&ENDED);
+}
