@@ -9,6 +9,7 @@ mod live;
 mod place;
 mod reload;
 mod schedule;
+mod tokens;
 mod work;
 
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use live::{Live, LiveRun};
+pub use tokens::{Scope, TokenMade, TokenRequest, TokenView};
 
 use crate::run::{Limiters, RunRequest};
 use crate::state::{self, Cancelled};
@@ -187,6 +189,15 @@ impl Service {
     pub fn problems(&self) -> Vec<Problem> {
         let problems = self.inner.problems.read();
         problems.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the files as they are now and gives every problem; what is served stays as it is.
+    pub fn validate(&self) -> Vec<Problem> {
+        let options = &self.inner.options;
+        match Project::load(Some(&options.dir), options.env.as_deref()) {
+            Ok(_) => Vec::new(),
+            Err(failure) => failure.problems,
+        }
     }
 
     /// Runs that this server carries out now.

@@ -1,7 +1,7 @@
 //! Error codes: stable, one line each, with a page in `docs/src/errors/` that `rowcast explain` prints.
 //!
 //! A code once published keeps its meaning. Ranges: E01 configuration, E02 source, E03 state and
-//! diff, E04 guards, E05 mapping, E06 destination, E07 run, E08 command line, E90 defects.
+//! diff, E04 guards, E05 mapping, E06 destination, E07 run, E08 command line, E09 server, E90 defects.
 
 /// How the process ends when this is the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +150,12 @@ codes! {
     PostgresNotFound = "E0802", Failed, "no PostgreSQL server programs were found";
     TestFailed = "E0803", Failed, "a test of the project failed";
     CheckFailed = "E0804", Failed, "a check failed";
+
+    // E09 server
+    CannotListen = "E0901", Failed, "the server can't listen on its address";
+    TokenInvalid = "E0902", Failed, "the request has no valid token";
+    ScopeTooSmall = "E0903", Failed, "the token does not permit this";
+    RequestInvalid = "E0904", Invalid, "the request can't be understood";
 
     // E90 defects
     Defect = "E9001", Failed, "a defect in Rowcast";

@@ -8,6 +8,7 @@
 
 mod jobs;
 mod layout;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use rowcast_core::Reason;
 use tokio::sync::{Mutex, MutexGuard};
 
 pub use jobs::{Arrival, Claim, Claimed, Job, JobRow, Tick};
+pub use tokens::{NewToken, TokenRow};
 
 use crate::connect::{Connection, Connector};
 

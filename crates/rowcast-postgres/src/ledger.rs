@@ -33,6 +33,7 @@ mod merge;
 mod migration;
 mod model;
 mod open;
+mod pages;
 mod plan;
 mod recovery;
 mod registry;
@@ -57,6 +58,7 @@ use tokio::sync::Mutex;
 
 pub use admin::{Biography, LogEntry, RejectRow, RunRow, StateAdmin, SyncStatus};
 pub use config::{CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, SyncSpec};
+pub use pages::{LogFilter, LogLine};
 pub use spool::SpoolConfig;
 
 use commit::Fence;

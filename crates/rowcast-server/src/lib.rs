@@ -1,4 +1,95 @@
-//! The place of the HTTP API, above `rowcast-app` and beside the command line: routes that parse,
-//! call a use case and render its answer. Nothing is built here yet.
+//! The HTTP API of a served project: routes that parse, call a use case of `rowcast-app` and render
+//! its answer.
 //!
-//! Must never know the PostgreSQL client or a connector.
+//! Every route is a line of one table, [`routes::ROUTES`], from which the router, the check of
+//! tokens and the OpenAPI document are made. Must never know the PostgreSQL client or a connector.
+
+mod access;
+mod answer;
+mod events;
+mod handlers;
+mod input;
+mod metrics;
+pub mod openapi;
+pub mod routes;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rowcast_app::Answer;
+use rowcast_app::serve::Service;
+use rowcast_core::{Code, Reason};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Where a server listens unless it is told otherwise: reachable from this machine only.
+pub const LISTEN: &str = "127.0.0.1:4680";
+
+/// How long answers that are being given may take when the server stops. The rest of the ten seconds
+/// belongs to the runs.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What handlers are given.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    service: Service,
+    /// Ends what would otherwise go on: streams of events.
+    stop: CancellationToken,
+}
+
+/// A listening server.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    app: App,
+}
+
+impl Server {
+    /// Listens.
+    ///
+    /// # Errors
+    /// The address is taken, or none of this machine's.
+    pub async fn bind(
+        service: Service,
+        address: SocketAddr,
+        stop: &CancellationToken,
+    ) -> Answer<Self> {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Reason::new(Code::CannotListen, format!("can't listen on {address}"))
+                .detail(error.to_string())
+                .hint("choose another with --listen HOST:PORT")
+        })?;
+        let stop = stop.clone();
+        Ok(Self {
+            listener,
+            app: App { service, stop },
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until the server is stopped.
+    pub async fn serve(self) {
+        let stop = self.app.stop.clone();
+        let router = routes::router(self.app);
+        let ended = axum::serve(self.listener, router)
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
+        tokio::select! {
+            ended = ended => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the API ended");
+                }
+            }
+            () = async {
+                stop.cancelled().await;
+                tokio::time::sleep(GRACE).await;
+            } => {}
+        }
+    }
+}

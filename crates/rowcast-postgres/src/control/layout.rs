@@ -11,7 +11,7 @@ use crate::connect::db_error;
 use crate::sql::{ident, literal};
 
 /// The steps from one version to the next; `{s}` is the schema.
-const STEPS: [&str; 1] = [
+const STEPS: [&str; 2] = [
     // 1: schedules and jobs.
     "CREATE TABLE {s}.control_schedule (
         sync text PRIMARY KEY,
@@ -46,6 +46,17 @@ const STEPS: [&str; 1] = [
         sync text NOT NULL,
         parent text NOT NULL,
         PRIMARY KEY (sync, parent)
+     );",
+    // 2: tokens of the API.
+    "CREATE TABLE {s}.control_token (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        name text NOT NULL,
+        -- Of 244 random bits: nothing to guess, so that a plain hash is enough.
+        hash text NOT NULL UNIQUE,
+        scope text NOT NULL CHECK (scope IN ('read', 'run', 'write', 'admin')),
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        expires_at timestamptz,
+        revoked_at timestamptz
      );",
 ];
 

@@ -169,7 +169,7 @@ impl StateAdmin {
                 doubts: 0,
                 frozen: 0,
                 last_run: self
-                    .read_runs(client, Some(&name), 1)
+                    .read_runs(client, Some(&name), None, 1)
                     .await?
                     .into_iter()
                     .next(),
@@ -205,14 +205,15 @@ impl StateAdmin {
     pub async fn runs(&self, sync: Option<&str>, limit: i64) -> Result<Vec<RunRow>, Reason> {
         match self.connect().await? {
             None => Ok(Vec::new()),
-            Some(connection) => self.read_runs(&connection.client, sync, limit).await,
+            Some(connection) => self.read_runs(&connection.client, sync, None, limit).await,
         }
     }
 
-    async fn read_runs(
+    pub(super) async fn read_runs(
         &self,
         client: &Client,
         sync: Option<&str>,
+        before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<RunRow>, Reason> {
         let moment = |column: &str| format!("to_char({column} AT TIME ZONE 'UTC', '{MOMENT}')");
@@ -220,13 +221,21 @@ impl StateAdmin {
             "SELECT run, sync, trigger, status, {}, {}, duration_us, read, unchanged, added, updated, removed, \
              retried, invalid_keys, delivered, skipped, invalid, rejected, held, pending, requests, retries, \
              error_code, error_message, coalesce(notes, '{{}}') \
-             FROM {}.runs WHERE $1::text IS NULL OR sync = $1 ORDER BY run DESC LIMIT $2",
+             FROM {}.runs WHERE ($1::text IS NULL OR sync = $1) AND ($2::bigint IS NULL OR run < $2) \
+             ORDER BY run DESC LIMIT $3",
             moment("started_at"),
             moment("finished_at"),
             crate::sql::ident(&self.schema)
         );
         let rows = client
-            .query_typed(&sql, &[(&sync, Type::TEXT), (&limit, Type::INT8)])
+            .query_typed(
+                &sql,
+                &[
+                    (&sync, Type::TEXT),
+                    (&before, Type::INT8),
+                    (&limit, Type::INT8),
+                ],
+            )
             .await
             .map_err(|error| db_error(&error, "reading runs"))?;
         Ok(rows

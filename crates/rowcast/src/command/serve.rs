@@ -1,20 +1,26 @@
 //! `rowcast serve`: the project as a service.
 
+use std::net::SocketAddr;
+
 use rowcast_app::Answer;
 use rowcast_app::serve::{ServeOptions, Service};
 use rowcast_core::Secret;
+use rowcast_server::{LISTEN, Server};
 
 use super::Context;
 use crate::exit::Exit;
 use crate::output::number::counted;
 
-/// Keeps the project's schedules until it is stopped: starts each sync when it is due, carries on what
-/// an earlier server left, and reads the files again when they change.
+/// Keeps the project's schedules and answers its HTTP API until it is stopped: starts each sync when
+/// it is due, carries on what an earlier server left, and reads the files again when they change.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  rowcast serve\n  rowcast serve --database postgresql://rowcast@ops.internal/rowcast"
 )]
 pub(crate) struct Args {
+    /// Where the API listens; only from this machine unless another address is given
+    #[arg(long, value_name = "HOST:PORT", default_value = LISTEN)]
+    listen: SocketAddr,
     /// Where the server keeps its own tables; by default beside the state, when that is in one place
     #[arg(
         long,
@@ -36,11 +42,19 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
         jobs: usize::from(args.jobs),
     })
     .await?;
+    let server = Server::bind(service.clone(), args.listen, &context.cancel).await?;
+    if let Some(token) = service.first_token().await? {
+        context.output.note(&format!(
+            "the API's first token, which permits everything and is not shown again: {}",
+            token.reveal()
+        ));
+    }
+    let address = server.address().unwrap_or(args.listen);
     let syncs = service.project().sync_names().len();
     context.output.note(&format!(
-        "serving {}; stop with SIGTERM or Ctrl-C, and the next start carries on",
+        "serving {} on http://{address}; stop with SIGTERM or Ctrl-C, and the next start carries on",
         counted(syncs as u64, "sync")
     ));
-    service.run(&context.cancel).await;
+    tokio::join!(service.run(&context.cancel), server.serve());
     Ok(Exit::Succeeded)
 }

@@ -1,0 +1,63 @@
+//! Who may call what: a bearer token whose scope is at least that of the route.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{Response, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::IntoResponse as _;
+use rowcast_app::serve::Scope;
+use rowcast_core::{Code, Reason};
+
+use crate::App;
+use crate::answer::Refusal;
+
+/// Lets a request through, or says why not.
+pub(crate) async fn check(app: &App, scope: Scope, request: Request, next: Next) -> Response<Body> {
+    // Taken out first: a request can't be shared while the token is looked for.
+    let token = token(&request).map(str::to_owned);
+    let what = format!("{} {}", request.method(), request.uri().path());
+    match permitted(app, scope, token.as_deref(), &what).await {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// The bearer token of a request.
+fn token(request: &Request) -> Option<&str> {
+    let header = request.headers().get(header::AUTHORIZATION);
+    header
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+}
+
+async fn permitted(
+    app: &App,
+    scope: Scope,
+    token: Option<&str>,
+    what: &str,
+) -> Result<(), Refusal> {
+    let Some(token) = token else {
+        return Err(unknown("the request has no token"));
+    };
+    match app.service.permitted(token).await? {
+        None => Err(unknown("the token is not known, revoked or at its end")),
+        Some(has) if has < scope => Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            Reason::new(
+                Code::ScopeTooSmall,
+                format!("the token's scope {} does not permit this", has.as_str()),
+            )
+            .detail(format!("{what} needs {}", scope.as_str()))
+            .hint("ask somebody with an admin token for another: `POST /api/v1/tokens`"),
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+fn unknown(message: &str) -> Refusal {
+    let reason = Reason::new(Code::TokenInvalid, message)
+        .hint("send one with each request: `Authorization: Bearer TOKEN`");
+    Refusal::new(StatusCode::UNAUTHORIZED, reason)
+}
