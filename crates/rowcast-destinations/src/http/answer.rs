@@ -98,6 +98,13 @@ impl Reading<'_> {
         if let Some(judged) = self.ruled(records, answer) {
             return judged;
         }
+        // Without a failure in it, such an answer is what its status says.
+        if self.told_at.contains(&status)
+            && let Ok(outcomes) = self.told(batch, records, answer)
+            && outcomes.iter().any(|one| matches!(one, Outcome::Rejected(_)))
+        {
+            return Ok(outcomes);
+        }
         let alone = records.len() == 1;
         let delivered = || Ok(vec![Outcome::Delivered; records.len()]);
         let rejected = |code, message: &str| {
@@ -108,7 +115,6 @@ impl Reading<'_> {
         match status {
             200..=299 => self.told(batch, records, answer),
             _ if self.accept.contains(&status) => delivered(),
-            _ if self.told_at.contains(&status) => self.told(batch, records, answer),
             300..=399 => Err(Fault::fatal(service.redirected(answer))),
             401 | 403 => Err(Fault::fatal(service.unauthorized(answer))),
             404 if self.one_url && wrong_place(batch.operation, answer) => Err(Fault::fatal(

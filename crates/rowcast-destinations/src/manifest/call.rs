@@ -245,6 +245,11 @@ impl Call {
         }
     }
 
+    /// The method and the path as the manifest writes them.
+    pub(super) fn outline(&self) -> String {
+        format!("{} {}", self.method, self.path.source())
+    }
+
     /// Most records in one request.
     pub(super) fn most(&self) -> usize {
         self.records_max

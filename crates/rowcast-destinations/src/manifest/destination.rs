@@ -454,10 +454,11 @@ impl Described {
         let shared = shared_of(batch, &self.object, self.match_field.as_ref());
         let scope = Scope::new(&self.settings, &shared);
         let mut lines = Vec::new();
-        let records = |found: Option<&Value>| -> Vec<Value> {
-            let all = batch.records.iter();
-            all.map(|of| record(of, batch, object, found)).collect()
-        };
+        let records: Vec<Value> = batch
+            .records
+            .iter()
+            .map(|of| record(of, batch, object, None))
+            .collect();
         let mut draw = |preparation: Preparation| {
             lines.extend(preparation.request.iter().map(|r| self.sender.curl(r)));
             for (position, reason) in &preparation.failed {
@@ -471,15 +472,17 @@ impl Described {
             draw(
                 lookup
                     .call
-                    .prepare(&scope, &records(None), &self.target(None))?,
+                    .prepare(&scope, &records, &self.target(None))?,
             );
         }
+        if steps.looks_up() {
+            // What it will find decides the rest.
+            lines.extend(steps.calls().map(|call| format!("# then {}", call.outline())));
+            return Ok(lines);
+        }
         let key = Some(batch.idempotency_key());
-        // What a lookup would find is not known before it is made.
-        let sample = Value::Object(vec![("id".into(), Value::from("FOUND"))]);
-        let found = steps.looks_up().then_some(&sample);
-        for call in steps.calls().take(1) {
-            draw(call.prepare(&scope, &records(found), &self.target(key.clone()))?);
+        for call in steps.calls() {
+            draw(call.prepare(&scope, &records, &self.target(key.clone()))?);
         }
         Ok(lines)
     }
