@@ -101,7 +101,9 @@ impl Reading<'_> {
         // Without a failure in it, such an answer is what its status says.
         if self.told_at.contains(&status)
             && let Ok(outcomes) = self.told(batch, records, answer)
-            && outcomes.iter().any(|one| matches!(one, Outcome::Rejected(_)))
+            && outcomes
+                .iter()
+                .any(|one| matches!(one, Outcome::Rejected(_)))
         {
             return Ok(outcomes);
         }

@@ -222,7 +222,7 @@ impl Fixture {
                 .map(|problem| problem.reason.to_string())
                 .collect();
         }
-        let origin = match super::destination::origin(manifest, &config) {
+        let origin = match super::open::origin(manifest, &config) {
             Some(origin) => origin,
             None => return vec!["the settings make no address".to_owned()],
         };

@@ -13,6 +13,7 @@ mod destination;
 pub mod fixture;
 mod lookup;
 mod object;
+mod open;
 mod page;
 mod read;
 mod scope;
@@ -33,8 +34,8 @@ use crate::settings::{Problems, SettingProblem};
 
 pub use self::built_in::{BuiltIn, built_in};
 pub use self::describe::{endpoint_help, place};
-pub use self::destination::{build, build_for_check};
 pub use self::fixture::missing_stories;
+pub use self::open::{build, build_for_check};
 pub use self::page::reference_markdown;
 pub use self::vocabulary::{fixture_vocabulary, manifest_vocabulary};
 
