@@ -5,6 +5,7 @@
 //! read a terminal or know how it was called. `wire` is the only module that names the concrete
 //! parts behind the engine's traits, `environment` the only one that reads variables.
 
+mod budget;
 pub mod check;
 pub mod connectors;
 mod environment;

@@ -1,15 +1,14 @@
 //! `run`: one sync or several, each with its own report.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use rowcast_config::Problem;
 use rowcast_core::guard::Guard;
 use rowcast_core::ledger::{DiffRequest, OpenRequest};
 use rowcast_core::{Code, Key, Reason};
-use rowcast_engine::{Limiter, Observer, RunInput, RunOptions};
+use rowcast_engine::{Observer, RunInput, RunOptions};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -84,22 +83,18 @@ pub async fn run_all(
         None => names.to_vec(),
     };
     let mut waiting = project.selected(&names)?;
-    let limiters = Limiters::default();
     let mut several = Several::default();
     while !waiting.is_empty() && !cancel.is_cancelled() {
         let ready = project.ready(&waiting);
         waiting.retain(|name| !ready.contains(name));
         let mut running = futures::stream::iter(ready)
-            .map(|name| {
-                let limiters = &limiters;
-                async move {
-                    let ended = if cancel.is_cancelled() {
-                        None
-                    } else {
-                        one(project, &name, request, limiters, watch, cancel).await
-                    };
-                    (name, ended)
-                }
+            .map(|name| async move {
+                let ended = if cancel.is_cancelled() {
+                    None
+                } else {
+                    one(project, &name, request, watch, cancel).await
+                };
+                (name, ended)
             })
             .buffer_unordered(jobs.max(1));
         while let Some((name, ended)) = running.next().await {
@@ -135,7 +130,6 @@ async fn one(
     project: &Project,
     name: &str,
     request: &RunRequest,
-    limiters: &Limiters,
     watch: &Watch<'_>,
     cancel: &CancellationToken,
 ) -> Option<Ended> {
@@ -145,7 +139,7 @@ async fn one(
         Err(failure) => return Some(Ended::Failed(failure)),
     }
     let observer = (watch.starts)(name);
-    let ended = limited(project, name, request, observer, limiters, cancel).await;
+    let ended = run(project, name, request, observer, cancel).await;
     Some(match ended {
         Ok(view) => Ended::Run(Box::new(view)),
         Err(failure) => Ended::Failed(failure),
@@ -170,25 +164,6 @@ pub async fn run(
     name: &str,
     request: &RunRequest,
     observer: Arc<dyn Observer>,
-    cancel: &CancellationToken,
-) -> Answer<RunView> {
-    limited(
-        project,
-        name,
-        request,
-        observer,
-        &Limiters::default(),
-        cancel,
-    )
-    .await
-}
-
-pub(crate) async fn limited(
-    project: &Project,
-    name: &str,
-    request: &RunRequest,
-    observer: Arc<dyn Observer>,
-    limiters: &Limiters,
     cancel: &CancellationToken,
 ) -> Answer<RunView> {
     let sync = project.sync(name)?;
@@ -224,7 +199,7 @@ pub(crate) async fn limited(
         sealed: sealed.map(SealedSync::digest).transpose()?,
         dry_run: false,
     };
-    input.limiter = limiters.of(&sync.destination, parts.destination.capabilities().rate);
+    input.limiter = crate::budget::shared(project, &sync.destination, &*parts.destination)?;
     input.observer = observer;
     input.cancel = cancel.clone();
     // A task of its own runs on the workers' threads, beside its requests.
@@ -269,21 +244,6 @@ fn sealed_seed(request: &RunRequest, name: &str) -> Option<i64> {
         .sealed
         .as_ref()
         .and_then(|sealed| sealed.first_seed(name))
-}
-
-/// One limiter for each destination, shared by its syncs.
-#[derive(Debug, Default)]
-pub(crate) struct Limiters(Mutex<BTreeMap<String, Arc<Limiter>>>);
-
-impl Limiters {
-    fn of(&self, destination: &str, rate: Option<rowcast_core::destination::Rate>) -> Arc<Limiter> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(destination.to_owned())
-            .or_insert_with(|| Arc::new(Limiter::new(rate)))
-            .clone()
-    }
 }
 
 /// A sealed plan that can't be used.

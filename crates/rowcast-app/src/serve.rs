@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub use live::{Live, LiveRun};
 pub use tokens::{Scope, TokenMade, TokenRequest, TokenView};
 
-use crate::run::{Limiters, RunRequest};
+use crate::run::RunRequest;
 use crate::state::{self, Cancelled};
 use crate::{Answer, Project};
 
@@ -41,11 +41,10 @@ pub struct ServeOptions {
     pub jobs: usize,
 }
 
-/// A project with what its runs share.
+/// A project as the server runs it.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) project: Project,
-    pub(crate) limiters: Limiters,
 }
 
 /// What a run asked for is to do: stored with the job, so names are only ever added.
@@ -156,7 +155,6 @@ impl Service {
                 owner: Control::owner(),
                 loaded: RwLock::new(Arc::new(Loaded {
                     project,
-                    limiters: Limiters::default(),
                 })),
                 problems: RwLock::default(),
                 files,

@@ -248,6 +248,11 @@ pub trait Destination: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// What the service allows one account in a longer time than its rate's, such as a day.
+    fn quota(&self) -> Option<Rate> {
+        None
+    }
+
     /// How long the service has asked, in its latest answers, not to be called: its headers said that
     /// nothing is left of the rate. The engine waits, for every sync of the destination.
     fn resumes_in(&self) -> Option<Duration> {

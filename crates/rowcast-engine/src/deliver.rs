@@ -61,6 +61,8 @@ pub(crate) enum Stop {
     LeaseLost(Reason),
     /// `run.max_duration` is over.
     TimeSpent,
+    /// The service's quota is used up, and begins anew after this long.
+    QuotaSpent(Duration),
 }
 
 type Answer = Result<Vec<Outcome>, Fault>;
@@ -141,6 +143,9 @@ pub(crate) struct Delivery {
     alarm: Option<(Instant, BoxFuture<'static, ()>)>,
     lease_waited: Option<Instant>,
     pace: Pace,
+    /// Requests that may be in flight together: fewer than `concurrency` after a service asked to
+    /// send slower, and one more with each round of good answers.
+    permitted: f64,
     began: Instant,
     ends_at: Option<Instant>,
     total: u64,
@@ -156,6 +161,7 @@ impl Delivery {
     ) -> Self {
         let began = parts.clock.now();
         Self {
+            permitted: parts.destination.capabilities().concurrency_max.max(1) as f64,
             capabilities: parts.destination.capabilities().clone(),
             parts,
             renewal,

@@ -21,7 +21,7 @@ mod supply;
 
 pub use backoff::wait_before_retry;
 pub use clock::{Clock, SystemClock};
-pub use limit::Limiter;
+pub use limit::{Limiter, Refused};
 pub use observe::{Observer, Phase, Progress, Quiet, Retrying};
 pub use preview::{Preview, Sample, preview};
 pub use run::{RunInput, RunOptions, run};

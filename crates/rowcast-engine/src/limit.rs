@@ -1,7 +1,9 @@
-//! How often a destination may be asked: its rate, and the pauses it asks for.
+//! How often a destination may be asked: its rate, its quota, and the pauses it asks for.
 //!
-//! One limiter belongs to one destination and is shared by all runs that write to it. It counts
-//! starts in a sliding window, so that no period ever sees more requests than allowed.
+//! One limiter belongs to one account at a service and is shared by all runs that write to it. It
+//! counts starts in a sliding window, so that no period ever sees more requests than allowed. A
+//! quota is counted from the first request of its period; what other programs use of it is not
+//! known here.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -16,13 +18,25 @@ const STARTS_MAX: u32 = 10_000;
 #[derive(Debug)]
 pub struct Limiter {
     rate: Option<Rate>,
+    quota: Option<Rate>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     starts: VecDeque<Instant>,
+    /// When the quota's present period began, and the requests since.
+    period: Option<(Instant, u32)>,
     paused_until: Option<Instant>,
+}
+
+/// Why no request may start now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The rate or a pause: ask again then.
+    Until(Instant),
+    /// The quota is used up: it begins anew then.
+    QuotaSpent(Instant),
 }
 
 impl Limiter {
@@ -37,34 +51,61 @@ impl Limiter {
         });
         Self {
             rate,
+            quota: None,
             state: Mutex::default(),
         }
     }
 
-    /// Takes the right to start one request now.
+    /// With a quota: what is allowed in a longer time, such as a day.
+    #[must_use]
+    pub fn with_quota(mut self, quota: Option<Rate>) -> Self {
+        self.quota = quota.filter(|quota| quota.requests > 0);
+        self
+    }
+
+    /// Takes the right to start a write of so many requests now.
     ///
     /// # Errors
     /// When to ask again.
-    pub fn acquire(&self, now: Instant) -> Result<(), Instant> {
+    pub fn acquire(&self, now: Instant, requests: u32) -> Result<(), Refused> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(until) = state.paused_until {
             if now < until {
-                return Err(until);
+                return Err(Refused::Until(until));
             }
             state.paused_until = None;
         }
-        let Some(rate) = self.rate else {
-            return Ok(());
-        };
-        if state.starts.len() >= rate.requests as usize
-            && let Some(&oldest) = state.starts.front()
-        {
-            if now < oldest + rate.per {
-                return Err(oldest + rate.per);
+        let requests = requests.max(1);
+        if let Some(rate) = self.rate {
+            while state
+                .starts
+                .front()
+                .is_some_and(|oldest| now >= *oldest + rate.per)
+            {
+                state.starts.pop_front();
             }
-            state.starts.pop_front();
+            // A write of more requests than a period allows waits for an empty one.
+            let free = (rate.requests as usize).saturating_sub(state.starts.len());
+            let needed = (requests as usize).min(rate.requests as usize);
+            if free < needed {
+                // When as many of the oldest have left the window as are missing.
+                let last = state.starts.get(needed - free - 1).copied().unwrap_or(now);
+                return Err(Refused::Until(last + rate.per));
+            }
         }
-        state.starts.push_back(now);
+        if let Some(quota) = self.quota {
+            let (began, used) = match state.period {
+                Some((began, used)) if now < began + quota.per => (began, used),
+                _ => (now, 0),
+            };
+            if used >= quota.requests {
+                return Err(Refused::QuotaSpent(began + quota.per));
+            }
+            state.period = Some((began, used.saturating_add(requests)));
+        }
+        if self.rate.is_some() {
+            state.starts.extend((0..requests).map(|_| now));
+        }
         Ok(())
     }
 
@@ -90,12 +131,13 @@ mod tests {
         let mut starts = Vec::new();
         let mut now = start;
         while starts.len() < 30 {
-            match limiter.acquire(now) {
+            match limiter.acquire(now, 1) {
                 Ok(()) => {
                     starts.push(now);
                     now += Duration::from_millis(70);
                 }
-                Err(later) => now = later,
+                Err(Refused::Until(later)) => now = later,
+                Err(spent) => panic!("there is no quota: {spent:?}"),
             }
         }
         for window in starts.windows(4) {
@@ -105,13 +147,39 @@ mod tests {
     }
 
     #[test]
+    fn a_write_of_two_requests_counts_twice() {
+        let per = Duration::from_secs(1);
+        let limiter = Limiter::new(Some(Rate { requests: 3, per }));
+        let now = Instant::now();
+        assert_eq!(limiter.acquire(now, 2), Ok(()));
+        assert_eq!(limiter.acquire(now, 2), Err(Refused::Until(now + per)));
+        assert_eq!(limiter.acquire(now, 1), Ok(()));
+        assert_eq!(limiter.acquire(now + per, 2), Ok(()));
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_says_when_it_begins_anew() {
+        let per = Duration::from_secs(24 * 3600);
+        let limiter = Limiter::new(None).with_quota(Some(Rate { requests: 2, per }));
+        let now = Instant::now();
+        let later = now + Duration::from_secs(60);
+        assert_eq!(limiter.acquire(now, 1), Ok(()));
+        assert_eq!(limiter.acquire(later, 1), Ok(()));
+        assert_eq!(
+            limiter.acquire(later, 1),
+            Err(Refused::QuotaSpent(now + per))
+        );
+        assert_eq!(limiter.acquire(now + per, 1), Ok(()));
+    }
+
+    #[test]
     fn a_pause_stops_everything_until_it_is_over() {
         let limiter = Limiter::new(None);
         let now = Instant::now();
         limiter.pause(now, Duration::from_secs(5));
         limiter.pause(now, Duration::from_secs(1));
         let until = now + Duration::from_secs(5);
-        assert_eq!(limiter.acquire(now), Err(until));
-        assert_eq!(limiter.acquire(until), Ok(()));
+        assert_eq!(limiter.acquire(now, 1), Err(Refused::Until(until)));
+        assert_eq!(limiter.acquire(until, 1), Ok(()));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rowcast_core::destination::Rate;
 use rowcast_core::ledger::DiffCounts;
 use rowcast_core::record::Batch;
 use rowcast_core::segment::Batching;
@@ -224,7 +225,7 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
             .into_iter()
             .map(|((_, becomes), (kind, count))| (kind, becomes, count))
             .collect(),
-        time: time(calls, capabilities),
+        time: time(calls, capabilities, input.destination.quota()),
         samples,
         requests,
         calls,
@@ -243,11 +244,17 @@ pub(crate) fn limited(batching: &Batching, capabilities: &Capabilities) -> Capab
     }
 }
 
-fn time(calls: u64, capabilities: &Capabilities) -> Duration {
+fn time(calls: u64, capabilities: &Capabilities, quota: Option<Rate>) -> Duration {
     let parallel = capabilities.concurrency_max.max(1) as f64;
     let alone = REQUEST_ASSUMED.as_secs_f64() * calls as f64 / parallel;
     let limited = capabilities.rate.map_or(0.0, |rate| {
         rate.per.as_secs_f64() * calls as f64 / f64::from(rate.requests.max(1))
     });
+    // Whole periods of the quota that must pass before the last call.
+    let periods = quota.map_or(0.0, |quota| {
+        let full = calls.saturating_sub(1) / u64::from(quota.requests.max(1));
+        quota.per.as_secs_f64() * full as f64
+    });
+    let limited = limited.max(periods);
     Duration::from_secs_f64(alone.max(limited))
 }

@@ -54,7 +54,8 @@ impl RunInput {
         mapper: Arc<dyn Mapper>,
         plan: SyncPlan,
     ) -> Self {
-        let limiter = Arc::new(Limiter::new(destination.capabilities().rate));
+        let limiter = Limiter::new(destination.capabilities().rate);
+        let limiter = Arc::new(limiter.with_quota(destination.quota()));
         Self {
             ledger,
             destination,
@@ -349,6 +350,10 @@ impl Running {
                 "stopped after {:?} (`run.max_duration`); the next run goes on",
                 limit.unwrap_or_default()
             )),
+            Stop::QuotaSpent(wait) => self.note(format!(
+                "stopped because the service's quota is used up until {} from now; the next run goes on",
+                minutes(wait)
+            )),
         }
     }
 
@@ -472,6 +477,15 @@ pub(crate) fn guards(input: &RunInput, changes: &ChangeSet) -> (Vec<Held>, Vec<H
     ));
     held.into_iter()
         .partition(|held| !input.plan.overrides.contains(&held.guard))
+}
+
+/// A wait in words: `3 h 20 min`.
+fn minutes(wait: std::time::Duration) -> String {
+    let minutes = wait.as_secs().div_ceil(60);
+    match (minutes / 60, minutes % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
 }
 
 /// Why a sealed plan does not fit the change set any more.

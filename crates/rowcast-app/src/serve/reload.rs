@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Inner, Loaded};
 use crate::Project;
-use crate::run::Limiters;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -50,7 +49,6 @@ fn reload(inner: &Inner) {
         Ok(project) => {
             let loaded = Arc::new(Loaded {
                 project,
-                limiters: Limiters::default(),
             });
             *inner.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
             tracing::info!("the project was read again");

@@ -186,15 +186,7 @@ async fn carried(
         // A full resend that has begun goes on; it need not begin anew.
         request.full &= !job.began;
     }
-    let view = run::limited(
-        project,
-        &job.sync,
-        &request,
-        observer,
-        &loaded.limiters,
-        cancel,
-    )
-    .await?;
+    let view = run::run(project, &job.sync, &request, observer, cancel).await?;
     Ok(of_view(&view))
 }
 

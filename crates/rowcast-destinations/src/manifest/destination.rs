@@ -367,6 +367,10 @@ impl Destination for Described {
         })
     }
 
+    fn quota(&self) -> Option<rowcast_core::destination::Rate> {
+        self.manifest.connect.quota
+    }
+
     fn resumes_in(&self) -> Option<Duration> {
         let until = self.resumes_ms.load(Ordering::Relaxed);
         let wait = until.checked_sub(now_ms()).filter(|wait| *wait > 0)?;

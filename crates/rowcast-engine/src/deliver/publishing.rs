@@ -57,7 +57,10 @@ impl Delivery {
     /// Whether the run came so far that its records are to be published, under a lease that outlives
     /// a request. If it does not, the next renewal decides.
     async fn may_publish(&mut self) -> bool {
-        while matches!(self.stop, None | Some(Stop::TimeSpent)) {
+        while matches!(
+            self.stop,
+            None | Some(Stop::TimeSpent | Stop::QuotaSpent(_))
+        ) {
             let now = self.parts.clock.now();
             if self.parts.lease.is_lost() {
                 self.fail(lease_lost());

@@ -9,10 +9,14 @@ use std::time::{Duration, Instant};
 use rowcast_core::{Applied, Batch, Code, Fault, Outcome, Reason, killpoint};
 use tokio::task::{Id, JoinError};
 
-use super::{Answer, Delivery};
+use super::{Answer, Delivery, Stop};
 use crate::backoff::wait_before_retry;
+use crate::limit::Refused;
 use crate::observe::Retrying;
 use crate::supply::{Job, Piece};
+
+/// A quota that begins anew within this is waited for; otherwise the next run goes on.
+const QUOTA_PATIENCE: Duration = Duration::from_secs(60);
 
 impl Delivery {
     /// Starts as many requests as are allowed now.
@@ -24,16 +28,34 @@ impl Delivery {
         loop {
             let now = self.parts.clock.now();
             let due = self.waiting.iter().position(|(at, _)| *at <= now);
-            let free = self.in_flight.len() + self.waiting.len() < self.concurrency();
+            let free = self.in_flight.len() + self.waiting.len() < self.permitted as usize;
             if due.is_none() && (!free || self.sendable.is_empty()) {
                 return;
             }
             if !self.lease_allows(now) {
                 return;
             }
-            if let Err(later) = self.parts.limiter.acquire(now) {
-                self.wake = Some(later);
-                return;
+            let next = match due {
+                Some(position) => Some(&self.waiting[position].1),
+                None => self.sendable.front(),
+            };
+            let piece = next.and_then(|job| job.pieces.front());
+            let requests =
+                piece.map_or(1, |piece| self.capabilities.requests(piece.batch.operation));
+            match self.parts.limiter.acquire(now, requests) {
+                Ok(()) => {}
+                Err(Refused::Until(later)) => {
+                    self.wake = Some(later);
+                    return;
+                }
+                Err(Refused::QuotaSpent(anew)) => {
+                    let wait = anew.saturating_duration_since(now);
+                    if wait > QUOTA_PATIENCE {
+                        self.stop = Some(Stop::QuotaSpent(wait));
+                    }
+                    self.wake = Some(anew);
+                    return;
+                }
             }
             let job = match due {
                 Some(position) => {
@@ -131,6 +153,8 @@ impl Delivery {
             }
             Ok(outcomes) => {
                 self.pace.answered(outcomes.len(), now);
+                let most = self.concurrency() as f64;
+                self.permitted = (self.permitted + 1.0 / self.permitted).min(most);
                 self.judge_piece(piece, job.intent, outcomes);
             }
             Err(Fault::Split { reason }) => self.split(&mut job, piece, reason),
@@ -143,6 +167,9 @@ impl Delivery {
                 applied,
                 reason,
             }) => {
+                if reason.code == Code::DestinationBusy {
+                    self.permitted = (self.permitted / 2.0).max(1.0);
+                }
                 if let Some(wait) = after {
                     self.parts.limiter.pause(now, wait);
                 }
