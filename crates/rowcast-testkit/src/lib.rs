@@ -5,6 +5,8 @@ pub mod arbitrary;
 pub mod calls;
 pub mod conformance;
 pub mod faulty;
+pub mod hubspot;
+pub mod mailchimp;
 pub mod memory;
 pub mod pgbouncer;
 pub mod postgres;
