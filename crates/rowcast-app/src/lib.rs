@@ -5,12 +5,14 @@
 //! read a terminal or know how it was called. `wire` is the only module that names the concrete
 //! parts behind the engine's traits, `environment` the only one that reads variables.
 
+pub mod adopt;
 mod budget;
 pub mod check;
 pub mod connectors;
 mod environment;
 pub mod failure;
 pub mod history;
+pub mod import;
 pub mod init;
 pub mod key;
 pub mod map;

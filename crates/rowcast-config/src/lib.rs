@@ -11,6 +11,7 @@ mod checks;
 mod described;
 mod described_objects;
 mod documents;
+pub mod foreign;
 mod frequency;
 #[doc(hidden)]
 pub mod fuzzed;
@@ -23,6 +24,7 @@ mod policies;
 mod problem;
 mod project;
 pub mod reference;
+pub mod render;
 mod schedule;
 pub mod schema;
 mod segment;

@@ -101,6 +101,9 @@ codes! {
     MirrorConflict = "E0310", Invalid, "two mirrors write to the same object";
     StreamOutOfOrder = "E0311", Failed, "the source's rows did not come in key order";
     StreamTruncated = "E0312", Failed, "the source's answer ended early";
+    OldStateMissing = "E0313", Failed, "another tool's state was not found";
+    OldStateUnfit = "E0314", Invalid, "another tool's state does not fit the sync";
+    StateOccupied = "E0315", Failed, "the sync has state already";
 
     // E04 guards
     GuardRemoved = "E0401", Held, "too many rows were removed";
@@ -150,6 +153,8 @@ codes! {
     PostgresNotFound = "E0802", Failed, "no PostgreSQL server programs were found";
     TestFailed = "E0803", Failed, "a test of the project failed";
     CheckFailed = "E0804", Failed, "a check failed";
+    ImportUnreadable = "E0805", Invalid, "what is to be imported can't be understood";
+    ImportExists = "E0806", Invalid, "files to be written exist already";
 
     // E09 server
     CannotListen = "E0901", Failed, "the server can't listen on its address";

@@ -5,6 +5,7 @@
 //! nothing else; the model is read in a read-only transaction.
 
 mod admin;
+mod adopt;
 mod baseline;
 mod builtin;
 mod change_set;
@@ -32,6 +33,7 @@ mod matching;
 mod merge;
 mod migration;
 mod model;
+mod old_state;
 mod open;
 mod pages;
 mod plan;
@@ -57,6 +59,7 @@ use rowcast_core::{BoxFuture, Reason, RunReport};
 use tokio::sync::Mutex;
 
 pub use admin::{Biography, LogEntry, RejectRow, RunRow, StateAdmin, SyncStatus};
+pub use adopt::{AdoptRequest, Adopted, Belief, OldTool};
 pub use config::{CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, SyncSpec};
 pub use pages::{LogFilter, LogLine};
 pub use spool::SpoolConfig;

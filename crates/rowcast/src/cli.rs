@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Demo(command::demo::Args),
     /// Writes a small project that runs
     Init(command::init::Args),
+    /// Writes project files from what Segment or RudderStack were configured with
+    Import(command::import::Args),
     /// Reads the whole project and reports every problem at once
     Validate(command::validate::Args),
     /// Checks connections and privileges, each with its cure
@@ -108,6 +110,8 @@ pub(crate) enum Command {
     Retry(command::retry::Args),
     /// Accepts the present rows as sent, without sending
     Baseline(command::baseline::Args),
+    /// Takes over what Segment or RudderStack had delivered
+    Adopt(command::adopt::Args),
     /// Forgets what was delivered; the next run sends every row
     Reset(command::reset::Args),
     /// Stops a sync from running until it is resumed

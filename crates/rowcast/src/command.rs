@@ -1,5 +1,6 @@
 //! One module for each command: parse, one function of `rowcast-app`, render.
 
+pub(crate) mod adopt;
 pub(crate) mod baseline;
 pub(crate) mod cancel;
 pub(crate) mod check;
@@ -7,6 +8,7 @@ pub(crate) mod connectors;
 pub(crate) mod demo;
 pub(crate) mod docs_reference;
 pub(crate) mod explain;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod map;
 pub(crate) mod pause;
@@ -78,6 +80,7 @@ pub(crate) async fn dispatch(command: Command, context: &Context) -> Answer<Exit
     match command {
         Command::Demo(args) => demo::run(args, context).await,
         Command::Init(args) => init::run(args, context).await,
+        Command::Import(args) => import::run(args, context),
         Command::Validate(args) => validate::run(&args, context),
         Command::Check(args) => check::run(args, context).await,
         Command::Tables(args) => tables::run(args, context).await,
@@ -91,6 +94,7 @@ pub(crate) async fn dispatch(command: Command, context: &Context) -> Answer<Exit
         Command::Rejects(args) => rejects::run(args, context).await,
         Command::Retry(args) => retry::run(args, context).await,
         Command::Baseline(args) => baseline::run(args, context).await,
+        Command::Adopt(args) => adopt::run(args, context).await,
         Command::Reset(args) => reset::run(args, context).await,
         Command::Pause(args) => pause::run(args, context).await,
         Command::Resume(args) => resume::run(args, context).await,

@@ -9,9 +9,10 @@ fn write(dir: &std::path::Path, name: &str, text: &str) {
     std::fs::write(path, text).expect("write the file");
 }
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 25] = [
     "demo",
     "init",
+    "import",
     "validate",
     "check",
     "tables",
@@ -25,6 +26,7 @@ const COMMANDS: [&str; 23] = [
     "rejects",
     "retry",
     "baseline",
+    "adopt",
     "reset",
     "pause",
     "resume",

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use rowcast_testkit::api::{Api, BadRecords};
 use rowcast_testkit::postgres::{Cluster, Database, bin_dir};
+use rowcast_testkit::rudderstack::DataPlane;
 
 #[allow(dead_code, reason = "shared with tests that use more of it")]
 mod terminal;
@@ -18,6 +19,14 @@ struct Needs {
     second: Option<&'static str>,
     /// The variable of a receiver that refuses what its receiver.py refuses.
     receiver: Option<&'static str>,
+    /// The variable of a receiver that takes everything.
+    hook: Option<&'static str>,
+    /// The page of the documentation whose commands are typed in place of the README's.
+    page: Option<&'static str>,
+    /// Other names of the first database's URL, and more variables.
+    variables: Vec<(&'static str, String)>,
+    /// The database of this name, where a variable speaks of it.
+    database: Option<Database>,
 }
 
 /// A fenced block of a README.
@@ -84,17 +93,19 @@ fn prepare(folder: &Path, name: &str, file: &str) -> Database {
     database
 }
 
-/// Types what the README's "Try it" says, and compares.
-fn example(name: &str, needs: &Needs) {
+/// Types what the README's "Try it" says, and compares. Gives the receiver that takes everything.
+fn example(name: &str, needs: &Needs) -> Option<Api> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../../examples")
         .join(name);
     let terminal = Terminal::new();
     copy(&folder, &terminal.dir);
-    let mut variables = vec![(
-        "DATABASE_URL",
-        url(&prepare(&folder, &format!("example_{name}"), "setup.sql")),
-    )];
+    let first = match &needs.database {
+        Some(first) => url(first),
+        None => url(&prepare(&folder, &format!("example_{name}"), "setup.sql")),
+    };
+    let mut variables = vec![("DATABASE_URL", first)];
+    variables.extend(needs.variables.iter().cloned());
     if let Some(variable) = needs.second {
         let second = prepare(&folder, &format!("example_{name}_2"), "setup-second.sql");
         variables.push((variable, url(&second)));
@@ -114,7 +125,16 @@ fn example(name: &str, needs: &Needs) {
         api
     });
 
-    let path = folder.join("README.md");
+    let hook = needs.hook.map(|variable| {
+        let api = Api::start();
+        variables.push((variable, api.url("")));
+        api
+    });
+
+    let path = match needs.page {
+        Some(page) => folder.join("../../docs/src").join(page),
+        None => folder.join("README.md"),
+    };
     let mut readme = std::fs::read_to_string(&path).expect("the README");
     let start = readme.find("\n## Try it\n").expect("a section `Try it`");
     let all = blocks(&readme);
@@ -128,7 +148,7 @@ fn example(name: &str, needs: &Needs) {
         };
         assert_eq!((&*commands.language, &*printed.language), ("sh", "text"));
         let got = terminal.normal(&shell(&terminal, &commands.text, &variables));
-        let got = match &api {
+        let got = match api.as_ref().or(hook.as_ref()) {
             Some(api) => got.replace(&api.address().to_string(), "127.0.0.1:8080"),
             None => got,
         };
@@ -147,10 +167,12 @@ fn example(name: &str, needs: &Needs) {
     } else {
         assert!(
             wrong.is_empty(),
-            "examples/{name}/README.md shows something else (UPDATE_EXAMPLES=1 writes it anew):\n{}",
+            "{} shows something else (UPDATE_EXAMPLES=1 writes it anew):\n{}",
+            path.display(),
             wrong.join("\n")
         );
     }
+    hook
 }
 
 /// A line whose instants are always the same.
@@ -248,6 +270,72 @@ fn guards_and_retries() {
     );
 }
 
+#[test]
+fn coming_from_segment() {
+    let folder =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/coming-from-segment");
+    let database = prepare(&folder, "example_segment", "setup.sql");
+    let hook = example(
+        "coming-from-segment",
+        &Needs {
+            hook: Some("HOOK_URL"),
+            page: Some("coming-from-segment.md"),
+            variables: vec![
+                ("SHOP_URL", url(&database)),
+                ("WEBHOOK_TOKEN", "4f5e6d".to_owned()),
+            ],
+            database: Some(database),
+            ..Needs::default()
+        },
+    );
+    let log = hook.expect("a receiver").log();
+    let got: Vec<String> = log
+        .iter()
+        .map(|seen| format!("{} {} {}", seen.method, seen.target, seen.text()))
+        .collect();
+    // As Segment's webhook was sent to, with the mapping's own values and nothing around them.
+    assert_eq!(
+        got,
+        [
+            r#"POST /customers?token=4f5e6d {"id":"9","change":"deleted","email":null,"greeting":"Hello "}"#,
+            r#"POST /customers?token=4f5e6d {"id":"5","change":"new","email":"barbara@example.com","greeting":"Hello Barbara"}"#,
+        ]
+    );
+}
+
+#[test]
+fn coming_from_rudderstack() {
+    let folder =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/coming-from-rudderstack");
+    let database = prepare(&folder, "example_rudder", "setup.sql");
+    let plane = DataPlane::start("key-of-the-crm");
+    example(
+        "coming-from-rudderstack",
+        &Needs {
+            page: Some("coming-from-rudderstack.md"),
+            variables: vec![
+                ("PG_HOST", "127.0.0.1".to_owned()),
+                ("PG_PORT", database.port.to_string()),
+                ("PG_DATABASE", database.name.clone()),
+                ("PG_USER", "postgres".to_owned()),
+                ("PG_PASSWORD", "any".to_owned()),
+                ("RUDDERSTACK_DATA_PLANE_URL", plane.url()),
+                ("CRM_WEBHOOK_WRITE_KEY", "key-of-the-crm".to_owned()),
+            ],
+            database: Some(database),
+            ..Needs::default()
+        },
+    );
+    let mut ids: Vec<String> = plane
+        .events()
+        .iter()
+        .map(|event| format!("{} {}", event["userId"], event["context"]["env"]))
+        .collect();
+    ids.sort();
+    assert_eq!(ids, [2, 3, 4].map(|id| format!("\"{id}\" \"prod\"")));
+    assert!(plane.dropped().is_empty());
+}
+
 /// A README that promises more, or a folder without a test, would go unnoticed.
 #[test]
 fn every_example_is_run() {
@@ -262,6 +350,8 @@ fn every_example_is_run() {
     assert_eq!(
         names,
         [
+            "coming-from-rudderstack",
+            "coming-from-segment",
             "environments",
             "first-sync",
             "guards-and-retries",

@@ -194,17 +194,23 @@ impl PgLedger {
     }
 
     /// Keeps the lease while the work goes on.
-    async fn renewed<T>(
+    pub(super) async fn renewed<T>(
         &self,
         lease: &Lease,
         work: impl Future<Output = Result<T, Reason>>,
     ) -> Result<T, Reason> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = tokio::time::sleep(LEASE) => self.renew(lease).await?,
+        // Beside the work, never in its place: both use the session, one after the other.
+        let renewals = async {
+            loop {
+                tokio::time::sleep(LEASE).await;
+                if let Err(reason) = self.renew(lease).await {
+                    return reason;
+                }
             }
+        };
+        tokio::select! {
+            done = work => done,
+            reason = renewals => Err(reason),
         }
     }
 }

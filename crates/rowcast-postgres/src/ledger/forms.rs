@@ -209,6 +209,14 @@ impl KeyForm {
         }
     }
 
+    /// An expression of the column's own type, or a text that reads as one, in the stored type.
+    pub(super) fn stored_as_key(&self, expression: &str) -> String {
+        match self {
+            Self::Text => format!("({expression}::text COLLATE \"C\")"),
+            other => format!("({expression})::{}", other.cast()),
+        }
+    }
+
     /// The array parameter `$n` as a set of stored keys.
     pub(super) fn unnest(&self, parameter: usize) -> String {
         match self {

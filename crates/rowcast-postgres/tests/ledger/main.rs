@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test panics")]
 
+mod adopting;
 mod basics;
 mod chosen;
 mod cursor;
