@@ -290,7 +290,19 @@ fn rule_16_a_trigger_lets_rows_pass_when_their_columns_do() {
     world.sql("INSERT INTO people (id, email, plan) VALUES (4, 'd@x', 'pro')");
     assert_eq!(world.keys(), [4]);
     sync("properties.plan = \"pro\" or properties.plan = \"free\" or event = \"deleted\"");
-    assert_eq!(world.keys(), [2]);
+    // `plan` says so, and a sealed plan is exactly what is sent.
+    let plan = world
+        .project
+        .ran(&["plan", "people", "--json", "--out", "plan.json"]);
+    assert_eq!(
+        (&plan.json()[0]["updated"], &plan.json()[0]["skipped"]),
+        (&json!(2), &json!(1)),
+        "{}",
+        plan.words()
+    );
+    let before = world.api.requests();
+    world.project.run("people", &["--plan", "plan.json"], 0);
+    assert_eq!(world.api.requests(), before + 1);
     world.sql("DELETE FROM people WHERE id = 4");
     let (bodies, _) = world.sent(0);
     assert_eq!(bodies[0]["operation"], "delete");

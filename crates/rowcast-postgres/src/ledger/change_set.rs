@@ -29,7 +29,7 @@ impl PgLedger {
         let source = self.config.source.connect().await?;
         let mut held: Vec<Held> = moved_back.into_iter().collect();
         let mut notes = Vec::new();
-        let plan = self
+        let mut plan = self
             .settle_plan(
                 lease,
                 request,
@@ -41,6 +41,10 @@ impl PgLedger {
                 &mut notes,
             )
             .await?;
+        // A run that stores the plan has marked these rows; to look must say the same of them.
+        if let (true, Some(stored)) = (lease.is_none() || request.dry_run, &registered.plan) {
+            plan.judges_anew = plan.selects_otherwise(stored);
+        }
         let fence = lease.map(|lease| (lease.epoch, lease.generation as i32));
         let extraction = Extraction {
             config: &self.config,

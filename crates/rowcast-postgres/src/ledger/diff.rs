@@ -234,7 +234,11 @@ impl DiffSql<'_> {
             .map(|(key, expression)| key.form.wire_form(expression))
             .collect();
         let null_key: Vec<String> = (1..=n).map(|i| format!("n.k{i} IS NULL")).collect();
-        let changed = "n.h IS DISTINCT FROM s.h OR s.mark = 't'";
+        let changed = if self.plan.judges_anew {
+            "n.h IS DISTINCT FROM s.h OR s.mark IN ('t', 's')"
+        } else {
+            "n.h IS DISTINCT FROM s.h OR s.mark = 't'"
+        };
         let mut columns = vec![
             format!(
                 "(CASE WHEN n.p IS NULL THEN 'D' WHEN {} THEN 'N' WHEN s.k1 IS NULL OR s.mark = 'n' THEN 'A' \
@@ -548,7 +552,7 @@ impl DiffSql<'_> {
             .collect();
         format!(
             "SELECT {wire}, s.h, s.mark, s.has_state, s.attempts, s.rh, s.due, s.first_run, d.op, d.run{sent_column} FROM \
-             (SELECT {}, s.h, s.mark, s.k1 IS NOT NULL AS has_state, r.attempts, r.h AS rh, \
+             (SELECT {}, {h} AS h, s.mark, s.k1 IS NOT NULL AS has_state, r.attempts, r.h AS rh, \
              (r.forced OR (r.attempts <= {} AND r.first_at > now() - interval '{} seconds')) AS due, r.first_run \
              FROM {} s FULL JOIN {} r ON {}) s LEFT JOIN {} d ON {}{sent_join} ORDER BY {order}",
             keys.join(", "),
@@ -559,6 +563,11 @@ impl DiffSql<'_> {
             self.shape.equal("r", "s"),
             self.shape.table("doubt"),
             on("d"),
+            h = if self.plan.judges_anew {
+                "CASE WHEN s.mark = 's' THEN NULL ELSE s.h END"
+            } else {
+                "s.h"
+            },
             sent_column = if self.keep_rows { ", v.sent" } else { "" },
             sent_join = if self.keep_rows {
                 format!(" LEFT JOIN {} v ON {}", self.shape.table("sent"), on("v"))

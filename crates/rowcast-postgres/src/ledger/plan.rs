@@ -36,6 +36,9 @@ pub(super) struct HashPlan {
     /// What a change must pass beside mode and selection; earlier plans have none.
     #[serde(default)]
     pub gate: String,
+    /// To look only: what was skipped counts as updated, as it will when the plan is stored.
+    #[serde(skip)]
+    pub judges_anew: bool,
 }
 
 /// What the present plan means for the stored one.
@@ -80,6 +83,7 @@ impl HashPlan {
             mode: mode.as_str().to_owned(),
             on: [on.added, on.updated, on.removed],
             gate: String::new(),
+            judges_anew: false,
         }
     }
 
