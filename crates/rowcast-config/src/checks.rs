@@ -299,7 +299,8 @@ fn connector(
     secrets: &mut Vec<String>,
 ) {
     let subject = subject(Kind::Sync, &sync.name);
-    if descriptor.object_required && sync.object.is_none() {
+    let several = descriptor.objects.len() > 1 && sync.event.is_none();
+    if (descriptor.object_required || several) && sync.object.is_none() {
         let message = format!("{subject} has no `object`");
         let hint = format!("add `object:`: {}", descriptor.object_help);
         note(

@@ -63,6 +63,10 @@ pub(crate) fn fields(
     let Value::Object(members) = &sync.fields else {
         return;
     };
+    // What a Segment mapping or an event makes is known to no one before a row is there.
+    if sync.mapping.is_some() || sync.event.is_some() {
+        return;
+    }
     let known: Vec<&str> = object.fields.iter().map(|field| field.name).collect();
     for (name, _) in members {
         if !object.any_field && !known.contains(&&**name) {

@@ -129,7 +129,7 @@ fn event(node: &Node, mode: Mode, walker: &mut Walker<'_>) -> Option<Value> {
             &object.key_at,
         );
     }
-    if mode.deletes() {
+    if mode == Mode::Mirror {
         let at = node
             .entry("mode")
             .map_or(&entry.key_at, |entry| &entry.value.at);
@@ -140,7 +140,7 @@ fn event(node: &Node, mode: Mode, walker: &mut Walker<'_>) -> Option<Value> {
         walker.note(
             reason(Code::UnsupportedMode, message)
                 .detail("what was told once can't be taken back: there is no event that deletes")
-                .hint("possible here: upsert, update or insert; `connector: rudderstack` with `mapper: record` deletes"),
+                .hint("possible here: upsert, update, insert, or delete for an event about each removed row; `connector: rudderstack` with `mapper: record` mirrors"),
             at,
         );
     }

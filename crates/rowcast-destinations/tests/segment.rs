@@ -206,6 +206,31 @@ async fn answers_mean_wait_stop_or_reject() {
     }
 }
 
+#[tokio::test]
+async fn a_removed_row_is_told_of_only_by_an_event() {
+    let segment = Segment::start(KEY);
+    let mut config = sync(&settings(&segment), "", 10);
+    config.mode = Mode::Delete;
+    let destination = build("segment", config);
+    let gone = |fields| record(Operation::Delete, 7, fields);
+    let told = vec![
+        ("type", Value::from("track")),
+        ("event", Value::from("Left")),
+        ("userId", Value::from("7")),
+    ];
+    let outcomes = destination
+        .write(&batch(vec![gone(told), gone(vec![])]))
+        .await
+        .unwrap();
+    assert_eq!(outcomes[0], Outcome::Delivered);
+    assert!(
+        rejected(&outcomes[1])
+            .message
+            .contains("no call that deletes")
+    );
+    assert_eq!(segment.calls()[0]["event"], "Left");
+}
+
 /// Rule 9 at the destination: the key becomes the `messageId` by which Segment drops repetitions.
 #[tokio::test]
 async fn rule_9_a_message_id_is_stable_over_retries_and_new_when_a_value_returns() {

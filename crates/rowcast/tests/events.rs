@@ -282,6 +282,26 @@ fn a_record_sync_sends_insert_update_and_delete() {
 }
 
 #[test]
+fn a_removed_row_is_told_of_by_an_event_of_its_own() {
+    let shop = Shop::open("events_removed");
+    shop.project.sync(
+        "left",
+        "customers",
+        "segment",
+        "mode: delete\nguards: { removed: 100% }\nkeep: rows\nevent:\n  type: track\n  \
+         name: { literal: Customer Left }\n  user_id: id\n  properties: { email: email }\n",
+    );
+    assert_eq!(shop.run("left", 0)["delivered"], 0);
+    shop.sql("DELETE FROM customers WHERE id = 3");
+    assert_eq!(shop.run("left", 0)["delivered"], 1);
+    let kept = shop.calls(0, |call| json!([call["event"], call["userId"]]));
+    assert_eq!(kept, [json!(["Customer Left", "3"])]);
+    let before = posts(&shop.segment.api);
+    shop.run("left", 0);
+    assert_eq!(posts(&shop.segment.api), before, "told once");
+}
+
+#[test]
 fn a_plan_and_a_check_show_no_key_and_send_nothing() {
     let shop = Shop::open("events_plan");
     let plan = shop.ran(&["plan", "track"]);
@@ -318,6 +338,39 @@ fn mistakes_of_an_event_are_found_by_validate_at_their_line() {
         assert!(
             words.contains(&format!("syncs/wrong.yml:{line}")),
             "{line}: {words}"
+        );
+        assert!(words.contains(what), "{what}: {words}");
+    }
+}
+
+#[test]
+fn what_segment_cannot_take_is_found_by_validate() {
+    let shop = Shop::open("events_objects");
+    for (more, place, what) in [
+        ("fields: { plan: plan }\n", "", "has no `object`"),
+        (
+            "object: contact\nfields: { plan: plan }\n",
+            ":4",
+            "names the object",
+        ),
+        (
+            "object: track\nfields: { plan: plan }\n",
+            ":5",
+            "does not map the field `event`",
+        ),
+        (
+            "object: identify\nmode: mirror\nfields: { plan: plan }\n",
+            ":5",
+            "asks for mode mirror",
+        ),
+    ] {
+        shop.project.sync("wrong", "customers", "segment", more);
+        let ended = shop.project.ran(&["validate"]);
+        assert_eq!(ended.code, Some(2), "{}", ended.words());
+        let words = ended.words();
+        assert!(
+            words.contains(&format!("syncs/wrong.yml{place}")),
+            "{words}"
         );
         assert!(words.contains(what), "{what}: {words}");
     }

@@ -5,17 +5,20 @@
 //! identifier or a name is invalid, because the services drop such calls in silence.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Mapper;
 use super::fields::{CompileInput, FieldMapping, MappingProblem};
 use super::moment::instant;
 use super::rule::{Node, Rule};
 use super::template::nearest;
+use crate::change::Kind;
 use crate::code::Code;
 use crate::fault::Reason;
 use crate::json::to_text;
 use crate::record::RunContext;
-use crate::row::Row;
+use crate::row::{Column, Row, Schema};
+use crate::segment::Occasion;
 use crate::value::{Name, Object, Value};
 
 /// The types of event.
@@ -128,6 +131,9 @@ pub struct EventMapping {
     kind: EventType,
     /// The keys as fields of their own, under their names in YAML.
     keys: FieldMapping,
+    key_columns: Vec<Name>,
+    /// What is read of a row that is gone.
+    gone: Arc<Schema>,
 }
 
 impl EventMapping {
@@ -149,9 +155,8 @@ impl EventMapping {
         let kind = kind(input.fields, &mut problems);
         let mut rules = Object::new();
         for (name, value) in members.iter().filter(|(name, _)| &**name != "type") {
-            match key(name, value, kind, &mut problems) {
-                Some(rule) => rules.push((name.clone(), rule)),
-                None => continue,
+            if let Some(rule) = key(name, value, kind, &mut problems) {
+                rules.push((name.clone(), rule));
             }
         }
         if let Some(kind) = kind {
@@ -166,7 +171,19 @@ impl EventMapping {
             },
         );
         match (kind, compiled) {
-            (Some(kind), Ok(keys)) if problems.is_empty() => Ok(Self { kind, keys }),
+            (Some(kind), Ok(keys)) if problems.is_empty() => {
+                let column = |name: Name| Column {
+                    name,
+                    type_name: "".into(),
+                };
+                let columns = keys.columns().into_iter().map(column).collect();
+                Ok(Self {
+                    kind,
+                    keys,
+                    key_columns: input.key_columns.to_vec(),
+                    gone: Arc::new(Schema { columns }),
+                })
+            }
             (_, compiled) => {
                 problems.extend(compiled.err().unwrap_or_default());
                 Err(problems)
@@ -377,12 +394,45 @@ impl Mapper for EventMapping {
         Ok(event)
     }
 
+    /// A removed row makes an event too, with mode `delete`: of what is known of it.
+    fn looks_at_changes(&self) -> bool {
+        true
+    }
+
+    fn fields_at(&self, occasion: &Occasion<'_>, context: &RunContext) -> Result<Object, Reason> {
+        match occasion.row {
+            Some(row) if occasion.kind != Kind::Removed => self.fields(row, context),
+            _ => self.fields(&self.last_known(occasion), context).map_err(|reason| {
+                reason.hint("of a removed row only its primary key is known; `keep: rows` in the sync keeps the rest")
+            }),
+        }
+    }
+
     fn match_on(&self, row: &Row, context: &RunContext) -> Result<Object, Reason> {
         self.keys.match_on(row, context)
     }
 }
 
 impl EventMapping {
+    /// A removed row: the values that were kept, its key, and null for the rest.
+    fn last_known(&self, occasion: &Occasion<'_>) -> Row {
+        let value = |column: &Column| {
+            let kept = occasion.row.and_then(|row| row.get(&column.name));
+            let part = || {
+                let at = self
+                    .key_columns
+                    .iter()
+                    .position(|name| *name == column.name)?;
+                Some(occasion.key?.0.get(at)?.to_value())
+            };
+            kept.cloned().or_else(part).unwrap_or(Value::Null)
+        };
+        Row {
+            schema: Arc::clone(&self.gone),
+            values: self.gone.columns.iter().map(value).collect(),
+        }
+    }
+
     /// What a row must have a value for.
     fn identified(&self, event: &Object) -> Result<(), Reason> {
         let has = |key: &str| {

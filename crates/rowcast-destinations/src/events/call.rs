@@ -7,9 +7,9 @@
 use rowcast_core::json::{from_json, to_text};
 pub(crate) use rowcast_core::mapping::EventType as CallType;
 use rowcast_core::mapping::instant;
-use rowcast_core::record::Record;
+use rowcast_core::record::{Operation, Record};
 use rowcast_core::value::{Name, Object};
-use rowcast_core::{Code, Reason, Value};
+use rowcast_core::{Code, Mode, Reason, Value};
 
 /// The words of these types, for messages: `identify, track, …`.
 pub(crate) fn words(kinds: &[CallType]) -> String {
@@ -68,6 +68,18 @@ impl Call {
     }
 }
 
+/// What calls can be asked to do. Nothing takes one back; with mode `delete` alone a removed row is
+/// told of by a call of its own.
+pub(crate) fn operations(mode: Mode) -> &'static [Operation] {
+    const WITHOUT_DELETE: [Operation; 3] =
+        [Operation::Insert, Operation::Update, Operation::Upsert];
+    if mode == Mode::Delete {
+        &Operation::ALL
+    } else {
+        &WITHOUT_DELETE
+    }
+}
+
 /// Puts a member in the place of one of the same name, or at the end.
 pub(crate) fn put(members: &mut Object, name: &str, value: Value) {
     match members.iter_mut().find(|(member, _)| &**member == name) {
@@ -86,6 +98,11 @@ pub(crate) fn call(
     object: Option<CallType>,
     times: Times,
 ) -> Result<Call, Reason> {
+    if record.operation == Operation::Delete && record.fields.is_empty() {
+        return Err(refused("there is no call that deletes").hint(
+            "describe what is told about a removed row with `event:`, or choose another mode",
+        ));
+    }
     let mut call = match object {
         Some(kind) => of_fields(record, kind)?,
         None => of_event(&record.fields)?,

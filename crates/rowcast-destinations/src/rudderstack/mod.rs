@@ -70,7 +70,7 @@ impl RudderStack {
         let (settings, parts) = Settings::parse(config, problems)?;
         let tracker = Tracker::new(parts, lookup, problems)?;
         let capabilities = Capabilities {
-            operations: settings.mapper.operations().to_vec(),
+            operations: settings.mapper.operations(config.mode).to_vec(),
             batch_records_max: calls_max(config),
             operation_limits: Vec::new(),
             batch_bytes_max: config

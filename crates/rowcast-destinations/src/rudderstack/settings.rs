@@ -1,10 +1,10 @@
 //! The `rudderstack` connector's settings, read once, with what the sync adds to them.
 
 use rowcast_core::record::Operation;
-use rowcast_core::{DestinationConfig, Name, SettingValue};
+use rowcast_core::{DestinationConfig, Mode, Name, SettingValue};
 
 use super::LIMITS;
-use crate::events::call::{CallType, is_reserved, words};
+use crate::events::call::{CallType, is_reserved, operations, words};
 use crate::events::tracker::Parts;
 use crate::http::config::parse_url;
 use crate::settings::Problems;
@@ -27,12 +27,11 @@ pub(super) enum Mapper {
 
 impl Mapper {
     /// Only `record` events can delete, as with RudderStack itself.
-    pub(super) fn operations(&self) -> &'static [Operation] {
-        const WITHOUT_DELETE: [Operation; 3] =
-            [Operation::Insert, Operation::Update, Operation::Upsert];
+    pub(super) fn operations(&self, mode: Mode) -> &'static [Operation] {
         match self {
             Self::Record => &Operation::ALL,
-            Self::Json(_) | Self::Visual { .. } => &WITHOUT_DELETE,
+            Self::Json(_) => operations(mode),
+            Self::Visual { .. } => operations(Mode::Upsert),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the `segment` connector says of itself.
 
 use rowcast_core::Descriptor;
-use rowcast_core::descriptor::{Setting, SettingKind};
+use rowcast_core::descriptor::{FieldDescription, ObjectDescription, Setting, SettingKind};
+use rowcast_core::mapping::EventType;
 use rowcast_core::record::Operation;
 
 /// The one description of settings, object and operations.
@@ -49,10 +50,70 @@ pub fn descriptor() -> Descriptor {
             ),
         ],
         request: Vec::new(),
-        operations: vec![Operation::Insert, Operation::Update, Operation::Upsert],
+        operations: Operation::ALL.to_vec(),
         object_required: false,
         object_help: "the type of call for syncs with `fields:`: identify, track, page, screen, group or alias",
-        objects: Vec::new(),
+        objects: EventType::ALL.into_iter().map(object).collect(),
         logs_changes: true,
+    }
+}
+
+/// A type of call as the object of a sync with `fields:`.
+fn object(kind: EventType) -> ObjectDescription {
+    let field = |name, required, help| FieldDescription {
+        name,
+        type_name: "text",
+        required,
+        help,
+    };
+    let mut fields = vec![
+        field(
+            "user_id",
+            false,
+            "The user; this or `anonymous_id` is needed, here or in `match_on`.",
+        ),
+        field("anonymous_id", false, "A user who is not known yet."),
+    ];
+    let (title, help) = match kind {
+        EventType::Identify => ("Identify", "Who a user is; fields are traits."),
+        EventType::Track => {
+            fields.push(field("event", true, "The event's name."));
+            ("Track", "What a user did; fields are properties.")
+        }
+        EventType::Page => {
+            fields.push(field("name", false, "The page's name."));
+            fields.push(field("category", false, "The page's category."));
+            ("Page", "A page that a user saw; fields are properties.")
+        }
+        EventType::Screen => {
+            fields.push(field("name", false, "The screen's name."));
+            fields.push(field("category", false, "The screen's category."));
+            ("Screen", "A screen that a user saw; fields are properties.")
+        }
+        EventType::Group => {
+            fields.push(field(
+                "group_id",
+                false,
+                "The group; it is needed, here or in `match_on`.",
+            ));
+            ("Group", "Which group a user belongs to; fields are traits.")
+        }
+        EventType::Alias => {
+            fields.push(field(
+                "previous_id",
+                false,
+                "The earlier identifier; it is needed, here or in `match_on`.",
+            ));
+            ("Alias", "Two identifiers of one user.")
+        }
+    };
+    ObjectDescription {
+        name: kind.as_str(),
+        title,
+        help,
+        operations: vec![Operation::Insert, Operation::Update, Operation::Upsert],
+        match_on: Vec::new(),
+        fields,
+        any_field: true,
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rowcast_core::destination::Committed;
 use rowcast_core::json::push_value;
-use rowcast_core::record::{Batch, Operation, Record, RunContext};
+use rowcast_core::record::{Batch, Record, RunContext};
 use rowcast_core::value::Object;
 use rowcast_core::{
     BoxFuture, Capabilities, Check, Code, Destination, DestinationConfig, Fault, Outcome, Reason,
@@ -19,7 +19,7 @@ use rowcast_core::{
 };
 
 use self::settings::Settings;
-use crate::events::call::{Call, Times, call, object_of, put};
+use crate::events::call::{Call, Times, call, object_of, operations, put};
 use crate::events::prepared::{Limits, Rendered};
 use crate::events::tracker::{Calls, TIMEOUT, Tracker};
 use crate::http::client::{Lookup, SystemLookup};
@@ -73,7 +73,7 @@ impl Segment {
         let (settings, parts) = Settings::parse(config, problems)?;
         let tracker = Tracker::new(parts, lookup, problems)?;
         let capabilities = Capabilities {
-            operations: vec![Operation::Insert, Operation::Update, Operation::Upsert],
+            operations: operations(config.mode).to_vec(),
             batch_records_max: calls_max(config),
             operation_limits: Vec::new(),
             batch_bytes_max: config

@@ -215,3 +215,29 @@ fn rule_6_an_event_that_loses_a_property_is_told_from_one_that_changes() {
     let other = digests(r#"{"type":"group","user_id":"id","group_id":"id","traits":{"a":"kind"}}"#);
     assert_ne!(both["event:type"], other["event:type"]);
 }
+
+#[test]
+fn a_removed_row_makes_an_event_of_its_key_and_of_what_was_kept() {
+    let of = |event: &str, row: Option<&Row>| {
+        let key = crate::key::Key::int(7);
+        let occasion = Occasion {
+            kind: Kind::Removed,
+            key: Some(&key),
+            row,
+        };
+        let fields = compile(event).unwrap().fields_at(&occasion, &context());
+        fields.map(|fields| to_json(&Value::Object(fields)))
+    };
+    let by_key = r#"{"type":"track","name":{"literal":"Left"},"user_id":"id","properties":{"total":"total"}}"#;
+    assert_eq!(
+        of(by_key, None).unwrap(),
+        r#"{"type":"track","event":"Left","userId":"7","properties":{"total":null}}"#
+    );
+    assert_eq!(
+        of(by_key, Some(&paid())).unwrap(),
+        r#"{"type":"track","event":"Left","userId":"7","properties":{"total":9.50}}"#
+    );
+    let by_column = r#"{"type":"identify","user_id":"kind"}"#;
+    let reason = of(by_column, None).unwrap_err();
+    assert!(reason.hint.unwrap().contains("keep: rows"));
+}

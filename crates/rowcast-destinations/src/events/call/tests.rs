@@ -1,7 +1,6 @@
 //! Calls of records, and what is refused.
 
 use rowcast_core::json::to_json;
-use rowcast_core::record::Operation;
 use rowcast_core::{Key, Kind};
 
 use super::*;
