@@ -2,6 +2,7 @@
 //!
 //! It never sends, and never writes before it was confirmed.
 
+use rowcast_core::guard::REMOVED_ROWS_FREE;
 use rowcast_core::{Code, Reason};
 use rowcast_postgres::ledger::{AdoptRequest, Adopted, Belief};
 use serde::Serialize;
@@ -61,18 +62,25 @@ pub async fn adopt(project: &Project, sync: &str, request: &Request) -> Answer<A
         (false, false, OldTool::Rudder) => (Belief::Compare, "compare"),
     };
     let parts = wire::parts(project, sync, &[], None).await?;
-    let adopted = parts
-        .ledger
-        .adopt(&AdoptRequest {
-            tool: request.tool,
-            belief,
-            id: request.id.clone(),
-            run: request.run.clone(),
-            schema: request.schema.clone(),
-            dry_run: !request.confirmed,
-        })
-        .await?;
+    let asked = AdoptRequest {
+        tool: request.tool,
+        belief,
+        id: request.id.clone(),
+        run: request.run.clone(),
+        schema: request.schema.clone(),
+        dry_run: !request.confirmed,
+    };
+    let mut adopted = Box::pin(parts.ledger.adopt(&asked)).await?;
     let plan = &parts.plan;
+    let rows = adopted.present + adopted.gone;
+    let allowed = rows as f64 * plan.guards.removed_percent / 100.0;
+    if adopted.gone > REMOVED_ROWS_FREE && adopted.gone as f64 > allowed {
+        adopted.notes.push(format!(
+            "the guard `removed` will hold the next run, because {} of {rows} rows are gone: look whether \
+             model and old state belong together, then run with `--override removed`",
+            adopted.gone
+        ));
+    }
     let deletes = plan.mode.deletes() && plan.on.includes(rowcast_core::Kind::Removed);
     Ok(Adoption {
         sync: sync.to_owned(),

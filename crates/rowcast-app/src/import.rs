@@ -106,7 +106,7 @@ pub struct File {
 /// The old configuration can't be read, or a file of the new one exists already. Nothing was written
 /// then.
 pub fn import(request: &Request) -> Answer<Imported> {
-    let dir = folder(request.project.as_deref())?;
+    let dir = folder(request.project.as_deref());
     let (word, mut draft) = match &request.from {
         From::Segment(files) => ("segment", segment::read(files)?),
         From::Rudder(folder) => ("rudder", rudder::read(folder)?),
@@ -146,13 +146,10 @@ pub fn import(request: &Request) -> Answer<Imported> {
     })
 }
 
-fn folder(given: Option<&Path>) -> Answer<PathBuf> {
+fn folder(given: Option<&Path>) -> PathBuf {
     match given {
-        Some(dir) => Ok(dir.to_path_buf()),
-        None => match project::folder(None) {
-            Ok(dir) => Ok(dir),
-            Err(_) => Ok(PathBuf::from(".")),
-        },
+        Some(dir) => dir.to_path_buf(),
+        None => project::folder(None).unwrap_or_else(|_| PathBuf::from(".")),
     }
 }
 

@@ -439,7 +439,9 @@ fn names_become_names_of_files() {
     let imported = world.segment(&[models]).unwrap();
     world.holds(&imported, 4);
     let names = imported.files.iter().map(|file| file.path.as_str());
-    let mut names: Vec<&str> = names.filter(|path| path.ends_with(".sql")).collect();
+    let mut names: Vec<&str> = names
+        .filter(|path| Path::new(path).extension().is_some_and(|end| end == "sql"))
+        .collect();
     names.sort_by_key(|name| name.len());
     assert_eq!(
         names[..3],

@@ -80,6 +80,27 @@ fn adopting_shows_the_counts_first_and_then_only_differences_are_sent() {
 }
 
 #[test]
+fn adopting_says_that_the_next_run_will_be_held() {
+    let shop = shop("adopt_held");
+    shop.sql(
+        r#"INSERT INTO _rudderstack."SNAPSHOT_2aB_r1"
+           SELECT n, 'gone@example.com', 'free', 'unchanged' FROM generate_series(100, 120) n"#,
+    );
+    let shown = shop.run("adopt customers_to_crm --from rudder --yes", 0);
+    assert!(
+        shown
+            .stdout
+            .contains("will hold the next run, because 22 of 61 rows are gone"),
+        "{}",
+        shown.stdout
+    );
+    shop.run("run customers_to_crm", 4);
+    assert!(sent(&shop).is_empty());
+    shop.run("run customers_to_crm --override removed", 0);
+    assert_eq!(sent(&shop).len(), 25);
+}
+
+#[test]
 fn a_crash_while_adopting_leaves_all_or_nothing() {
     let mut shop = shop("adopt_crash");
     let adopt = "adopt customers_to_crm --from rudder --yes";

@@ -91,7 +91,7 @@ impl Writer {
                     page.put(key, part);
                 }
                 Some(value) if key == "port" && value.parse::<u16>().is_ok() => {
-                    page.word(key, value)
+                    page.word(key, value);
                 }
                 Some(value) => page.text(key, value),
                 None if key == "port" => {}

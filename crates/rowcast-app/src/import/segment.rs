@@ -259,7 +259,7 @@ impl Writer {
         let trigger = Trigger::parse(&subscription.trigger)
             .map_err(|error| format!("its trigger can't be read: {error}"))?;
 
-        let at = self.place(targets, destination, &target, &mapped);
+        let at = self.place(targets, destination, target, &mapped);
         let own = self.draft.name("syncs", &format!("{model}_to_{at}"));
         let mut page = Page::default();
         page.describe(&[&subscription.name]);
@@ -268,7 +268,7 @@ impl Writer {
         if let Some(object) = &mapped.object {
             page.word("object", object);
         }
-        if let Some(mode) = target::mode(settings, &trigger, &target) {
+        if let Some(mode) = target::mode(settings, &trigger, target) {
             page.word("mode", mode);
         }
         page.text("on", &subscription.trigger);

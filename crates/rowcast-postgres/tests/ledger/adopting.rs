@@ -277,10 +277,10 @@ async fn rule_31_what_is_ambiguous_or_unfit_is_refused() {
     let mut world = from_rudder("adopt_unfit").await;
     world
         .sql(
-            r#"CREATE TABLE _rudderstack.sync_log (connection_id text, sync_run_id text, primary_key text,
+            "CREATE TABLE _rudderstack.sync_log (connection_id text, sync_run_id text, primary_key text,
                operation text, status text, sync_started_at timestamp);
              INSERT INTO _rudderstack.sync_log VALUES ('2abc', 'run2', '1', 'u', 'succeeded', '2026-01-01'),
-               ('2abc', 'run1', '1', 'u', 'succeeded', '2026-01-02')"#,
+               ('2abc', 'run1', '1', 'u', 'succeeded', '2026-01-02')",
         )
         .await;
     let reason = world.ledger().adopt(&rudder()).await.unwrap_err();

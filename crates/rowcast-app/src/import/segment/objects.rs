@@ -149,7 +149,7 @@ impl Objects {
             "segment_destination" => self.destination(values, address),
             "segment_destination_subscription" => self.subscription(values, address),
             _ if kind.starts_with("segment_") => {
-                self.others.push((kind.to_owned(), address.to_owned()))
+                self.others.push((kind.to_owned(), address.to_owned()));
             }
             _ => {
                 let note = "resources of other providers were passed over".to_owned();
