@@ -1,7 +1,7 @@
 //! Segment's mappings, triggers and consent columns in syncs: from a table to a service, through
 //! the program.
 
-use rowcast_testkit::api::{Api, BadRecords};
+use rowcast_testkit::api::{Api, BadRecords, Seen};
 use rowcast_testkit::postgres::{Cluster, Database};
 use serde_json::{Value, json};
 
@@ -153,7 +153,7 @@ fn rule_29_kept_rows_give_a_delete_its_last_values() {
     assert_eq!(fields["what"], "deleted");
     assert_eq!(fields["email"], "ada@x.com");
     assert_eq!(fields["greeting"], "Dear Augusta");
-    let text = world.api.log().last().map(|seen| seen.text());
+    let text = world.api.log().last().map(Seen::text);
     let text = text.expect("a request");
     assert!(text.contains("12345678901234567890.10"), "{text}");
     assert!(text.contains("\"extra\":{\"a\":[1.50]}"), "{text}");
