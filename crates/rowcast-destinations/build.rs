@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let root = root.join("../../connectors");
     println!("cargo::rerun-if-changed={}", root.display());
     let mut text = String::from("static BUILT_IN: &[BuiltIn] = &[\n");
@@ -26,7 +26,7 @@ fn main() -> io::Result<()> {
         text.push_str("] },\n");
     }
     text.push_str("];\n");
-    let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     fs::write(out.join("connectors.rs"), text)
 }
 

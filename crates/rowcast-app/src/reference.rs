@@ -1,5 +1,7 @@
 //! Reference pages that come from code: what the crates below say of themselves.
 
+use rowcast_destinations::manifest::{fixture_vocabulary, manifest_vocabulary};
+
 use crate::wire;
 
 /// File name and Markdown of each page, except those about the command line itself.
@@ -11,6 +13,22 @@ pub fn pages() -> Vec<(String, String)> {
     pages.push((
         "mapping.md".to_owned(),
         rowcast_core::mapping::reference_markdown(),
+    ));
+    pages.push((
+        "yaml-connector.md".to_owned(),
+        rowcast_config::reference::described_markdown(
+            "connectors/*.yml",
+            "A connector made of a manifest. [Write a connector](../destinations/write-a-connector.md) leads through it.",
+            &manifest_vocabulary(),
+        ),
+    ));
+    pages.push((
+        "yaml-fixture.md".to_owned(),
+        rowcast_config::reference::described_markdown(
+            "connectors/NAME/*.yml",
+            "A fixture of a connector: records, the requests they must become, and the answers.",
+            &fixture_vocabulary(),
+        ),
     ));
     for (name, text) in crate::connectors::pages() {
         pages.push((format!("connector-{name}.md"), text));

@@ -153,9 +153,7 @@ impl Service {
         Ok(Self {
             inner: Arc::new(Inner {
                 owner: Control::owner(),
-                loaded: RwLock::new(Arc::new(Loaded {
-                    project,
-                })),
+                loaded: RwLock::new(Arc::new(Loaded { project })),
                 problems: RwLock::default(),
                 files,
                 asks: control.beside(),

@@ -23,6 +23,14 @@ fn page(document: &Document) -> String {
     out
 }
 
+/// The page of files whose keys somebody else describes, such as connector manifests.
+pub fn described_markdown(files: &str, summary: &str, keys: &[Setting]) -> String {
+    let mut out = format!("# `{files}`\n\n{summary}\n\n");
+    out.push_str("An asterisk marks keys that must be there.\n\n");
+    table(&mut out, &keys_of(keys), "");
+    out
+}
+
 /// The page of a connector: its settings, operations and what `object` means.
 pub fn connector_markdown(descriptor: &Descriptor) -> String {
     let mut out = format!("# {}\n\n{}\n\n", descriptor.title, descriptor.summary);

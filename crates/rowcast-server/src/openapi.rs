@@ -40,7 +40,9 @@ pub fn page() -> String {
          OpenAPI document: `GET /api/v1/openapi.json`.\n\n| request | scope | gives |\n|---|---|---|\n",
     );
     for route in ROUTES {
-        let scope = route.scope.map_or("none", rowcast_app::serve::Scope::as_str);
+        let scope = route
+            .scope
+            .map_or("none", rowcast_app::serve::Scope::as_str);
         let method = route.method.to_uppercase();
         out.push_str(&format!(
             "| `{method} {}` | {scope} | {} |\n",
@@ -51,7 +53,9 @@ pub fn page() -> String {
         ("Parameters", Part::Query),
         ("Members of bodies", Part::Body),
     ] {
-        out.push_str(&format!("\n## {heading}\n\n| request | name | what it is |\n|---|---|---|\n"));
+        out.push_str(&format!(
+            "\n## {heading}\n\n| request | name | what it is |\n|---|---|---|\n"
+        ));
         for route in ROUTES {
             let rows = match part {
                 Part::Query => route.query,
@@ -59,7 +63,10 @@ pub fn page() -> String {
             };
             let method = route.method.to_uppercase();
             for (name, about) in rows {
-                out.push_str(&format!("| `{method} {}` | `{name}` | {about} |\n", route.path));
+                out.push_str(&format!(
+                    "| `{method} {}` | `{name}` | {about} |\n",
+                    route.path
+                ));
             }
         }
     }

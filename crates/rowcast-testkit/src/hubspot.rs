@@ -195,7 +195,7 @@ impl Portal {
         if let Some(id) = self.named(input)? {
             return self.set(id, input);
         }
-        self.check(input, &email)?;
+        Self::check(input, &email)?;
         self.next += 1;
         let contact = Map::from_iter([("email".to_owned(), json!(email))]);
         self.contacts.insert(self.next, contact);
@@ -210,7 +210,7 @@ impl Portal {
         Ok(self.by_email(email))
     }
 
-    fn check(&self, input: &Value, email: &str) -> Result<(), String> {
+    fn check(input: &Value, email: &str) -> Result<(), String> {
         if !email.contains('@') {
             return Err(format!("Email address {email} is invalid"));
         }
@@ -233,7 +233,7 @@ impl Portal {
             .and_then(|of| of.get("email"))
             .cloned();
         let email = email.unwrap_or_else(|| input["properties"]["email"].clone());
-        self.check(input, email.as_str().unwrap_or_default())?;
+        Self::check(input, email.as_str().unwrap_or_default())?;
         let properties = input["properties"].as_object();
         let contact = self.contacts.entry(id).or_default();
         for (name, value) in properties.into_iter().flatten() {

@@ -47,9 +47,7 @@ fn reload(inner: &Inner) {
     let options = &inner.options;
     let problems = match Project::load(Some(&options.dir), options.env.as_deref()) {
         Ok(project) => {
-            let loaded = Arc::new(Loaded {
-                project,
-            });
+            let loaded = Arc::new(Loaded { project });
             *inner.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
             tracing::info!("the project was read again");
             Vec::new()

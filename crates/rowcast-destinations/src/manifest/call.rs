@@ -48,8 +48,14 @@ enum Body {
 /// What an operation takes: one call, or one of two after a lookup.
 #[derive(Debug)]
 pub(super) enum Steps {
-    One { call: Call, look_up: bool },
-    ByLookup { found: Call, missing: Call },
+    One {
+        call: Box<Call>,
+        look_up: bool,
+    },
+    ByLookup {
+        found: Box<Call>,
+        missing: Box<Call>,
+    },
 }
 
 /// A batch turned into at most one request.
@@ -85,7 +91,10 @@ impl Steps {
                 if call.names("found") && !look_up {
                     reader.wrong(path, "record.found needs a lookup", "add look_up: true");
                 }
-                Some(Self::One { call, look_up })
+                Some(Self::One {
+                    call: Box::new(call),
+                    look_up,
+                })
             }
             (Some(found), Some(missing)) => {
                 if METHODS.iter().any(|method| value.get(method).is_some()) {
@@ -104,7 +113,10 @@ impl Steps {
                         "remove batch: from found and missing",
                     );
                 }
-                Some(Self::ByLookup { found, missing })
+                Some(Self::ByLookup {
+                    found: Box::new(found),
+                    missing: Box::new(missing),
+                })
             }
             _ => {
                 reader.wrong(
@@ -121,9 +133,9 @@ impl Steps {
     pub(super) fn calls(&self) -> impl Iterator<Item = &Call> {
         let (first, second) = match self {
             Self::One { call, .. } => (call, None),
-            Self::ByLookup { found, missing } => (found, Some(missing)),
+            Self::ByLookup { found, missing } => (found, Some(missing.as_ref())),
         };
-        std::iter::once(first).chain(second)
+        std::iter::once(first.as_ref()).chain(second)
     }
 
     /// Whether records are looked up first.
@@ -355,9 +367,10 @@ impl Call {
             "/" => target.root.clone(),
             path => below(target.root, path)?,
         };
-        let mut shown = match target.secret_root {
-            true => format!("***{path}"),
-            false => url.to_string(),
+        let mut shown = if target.secret_root {
+            format!("***{path}")
+        } else {
+            url.to_string()
         };
         target.auth.push_query(&mut url, &mut shown);
         for (name, value) in common(scope, target)? {

@@ -222,9 +222,8 @@ impl Fixture {
                 .map(|problem| problem.reason.to_string())
                 .collect();
         }
-        let origin = match super::open::origin(manifest, &config) {
-            Some(origin) => origin,
-            None => return vec!["the settings make no address".to_owned()],
+        let Some(origin) = super::open::origin(manifest, &config) else {
+            return vec!["the settings make no address".to_owned()];
         };
         let server = match server::Server::start(self.exchange.clone(), origin).await {
             Ok(server) => server,

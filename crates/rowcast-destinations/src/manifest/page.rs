@@ -46,15 +46,14 @@ pub fn reference_markdown(manifest: &Manifest) -> String {
 }
 
 fn words(rate: Rate) -> String {
-    let seconds = rate.per.as_secs_f64();
-    let per = match seconds {
-        s if s == 1.0 => "second".to_owned(),
-        s if s == 60.0 => "minute".to_owned(),
-        s if s == 3_600.0 => "hour".to_owned(),
-        s if s == 86_400.0 => "day".to_owned(),
-        s => format!("{s} seconds"),
+    let per = match rate.per.as_secs() {
+        1 => "a second".to_owned(),
+        60 => "a minute".to_owned(),
+        3_600 => "an hour".to_owned(),
+        86_400 => "a day".to_owned(),
+        seconds => format!("in {seconds} seconds"),
     };
-    format!("{} requests a {per}", rate.requests).replace(" a 1", " per 1")
+    format!("{} requests {per}", rate.requests)
 }
 
 fn push_object(out: &mut String, object: &ObjectSpec) {
