@@ -1,7 +1,7 @@
 //! What happened to a row since the last acknowledged delivery.
 
 use crate::key::Key;
-use crate::record::Operation;
+use crate::record::{Operation, RecordJson};
 use crate::row::Row;
 use crate::value::Value;
 
@@ -44,6 +44,9 @@ pub struct Change {
     pub checksum: Option<i64>,
     /// The present row's mapped columns; for removed rows the last delivered values with `keep: rows`.
     pub row: Option<Row>,
+    /// The record's identity and fields, in place of `row`, where the reader was asked for them
+    /// ([`write_json`](crate::ChangeReader::write_json)).
+    pub json: Option<RecordJson>,
     /// Set when the key is a doubt or a reject. Such a change counts as *retried* and nothing else.
     pub retried: Option<Retried>,
     /// The match values that were last delivered, for syncs whose state keeps them

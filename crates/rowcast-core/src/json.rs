@@ -207,6 +207,31 @@ fn push_float(out: &mut String, value: f64, single: bool) {
     }
 }
 
+/// How many bytes an object takes as JSON, but for escapes: near enough to fill a request by, at a
+/// fraction of what writing it costs.
+pub fn size_of_object(members: &Object) -> usize {
+    let members = members.iter();
+    2 + members
+        .map(|(name, value)| name.len() + 4 + size(value))
+        .sum::<usize>()
+}
+
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 5,
+        // The longest.
+        Value::Int(_) => 20,
+        Value::Float { .. } => 24,
+        Value::Date(_) | Value::Time(_) => 17,
+        Value::Timestamp(_) | Value::TimestampTz(_) => 32,
+        Value::Uuid(_) => 38,
+        Value::Decimal(text) | Value::Text(text) | Value::Json(text) => text.len() + 2,
+        Value::Bytes(bytes) => bytes.len().div_ceil(3) * 4 + 2,
+        Value::List(items) => 2 + items.iter().map(|item| 1 + size(item)).sum::<usize>(),
+        Value::Object(members) => size_of_object(members),
+    }
+}
+
 /// Whether a text is a number by JSON's grammar.
 pub fn is_json_number(text: &str) -> bool {
     let mut rest = text.strip_prefix('-').unwrap_or(text).as_bytes();

@@ -31,6 +31,15 @@ impl KeyPart {
     }
 }
 
+/// A key column's value as records carry it: beyond 2^53 a number becomes a string (semantics 30).
+pub fn identity_value(value: Value) -> Value {
+    match value {
+        Value::Int(value) => KeyPart::Int(value).to_value(),
+        Value::Decimal(digits) => KeyPart::Decimal(digits).to_value(),
+        other => other,
+    }
+}
+
 fn exceeds_safe_integer(digits: &str) -> bool {
     digits
         .parse::<f64>()

@@ -15,6 +15,7 @@ use crate::destination::Committed;
 use crate::fault::Reason;
 use crate::guard::Held;
 use crate::key::Key;
+use crate::mapping::Plain;
 use crate::record::Operation;
 use crate::report::RunReport;
 use crate::row::Schema;
@@ -195,6 +196,13 @@ pub struct ChangeSet {
 pub trait ChangeReader: Send {
     /// At most `max` more changes; empty at the end.
     fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Change>, Reason>>;
+
+    /// Asks for the records of a mapping as text, in place of the rows of added and updated changes.
+    /// `false`: there will be rows. A change may come with its row all the same.
+    fn write_json(&mut self, plain: &Plain) -> bool {
+        let _ = plain;
+        false
+    }
 
     /// Starts again at the first change; also asked before the first read, to learn whether it can.
     /// Only for syncs whose state keeps match values: all their deletes, those of changed identities included, come before the

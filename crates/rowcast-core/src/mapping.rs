@@ -33,6 +33,16 @@ pub use moment::instant;
 pub use reference::reference_markdown;
 pub use template::{Context, Template, TemplateTree, is_template};
 
+/// What a mapping comes to when every field is a column as it is, and the primary key the identity:
+/// whoever reads rows can write their records' text without making values of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plain {
+    /// The columns of the primary key, each with its name as JSON writes it, with the colon.
+    pub identity: Vec<(Box<str>, Name)>,
+    /// The same for each field and its column, in the mapping's order.
+    pub fields: Vec<(Box<str>, Name)>,
+}
+
 /// A compiled mapping. Rowcast's own `fields:` is one; Segment's and RudderStack's languages are
 /// others behind the same seam.
 pub trait Mapper: Send + Sync {
@@ -48,6 +58,14 @@ pub trait Mapper: Send + Sync {
     /// # Errors
     /// Why the row is invalid.
     fn fields(&self, row: &Row, context: &RunContext) -> Result<Object, Reason>;
+
+    /// As `fields`, of a row that nobody needs any more.
+    ///
+    /// # Errors
+    /// As `fields`.
+    fn into_fields(&self, row: Row, context: &RunContext) -> Result<Object, Reason> {
+        self.fields(&row, context)
+    }
 
     /// Appends the fields of a record as a JSON object, exactly as `json::push_object` writes what
     /// `fields` gives. After an error `out` holds any part of it.
@@ -75,6 +93,12 @@ pub trait Mapper: Send + Sync {
             Some(row) => self.fields(row, context),
             None => Ok(Object::new()),
         }
+    }
+
+    /// The mapping as columns, if that is all it is: then `push_fields` and `match_on` write what
+    /// these columns hold, and do nothing else.
+    fn plain(&self) -> Option<Plain> {
+        None
     }
 
     /// The identity at the destination: the `match_on` fields with their values.

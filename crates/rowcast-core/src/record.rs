@@ -105,35 +105,55 @@ impl Record {
     }
 }
 
-/// Identity and fields of a record as JSON text, in one allocation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Identity and fields of a record as JSON text: a part of a text that may hold many records.
+#[derive(Clone)]
 pub struct RecordJson {
-    text: Box<str>,
+    text: Arc<str>,
+    start: usize,
     fields_at: usize,
+    end: usize,
 }
 
 impl RecordJson {
     /// From the identity's JSON object, directly followed by that of the fields at `fields_at`.
     pub fn new(text: &str, fields_at: usize) -> Self {
-        let fields_at = if text.is_char_boundary(fields_at) {
-            fields_at
-        } else {
-            text.len()
-        };
+        Self::within(&text.into(), 0, fields_at, text.len())
+    }
+
+    /// The same from `start` to `end` of a text: one allocation for many records.
+    pub fn within(text: &Arc<str>, start: usize, fields_at: usize, end: usize) -> Self {
         Self {
-            text: text.into(),
+            text: text.clone(),
+            start,
             fields_at,
+            end,
         }
     }
 
     /// The identity.
     pub fn match_on(&self) -> &str {
-        &self.text[..self.fields_at]
+        let identity = self.text.get(self.start..self.fields_at);
+        identity.unwrap_or_default()
     }
 
     /// The fields.
     pub fn fields(&self) -> &str {
-        &self.text[self.fields_at..]
+        let fields = self.text.get(self.fields_at..self.end);
+        fields.unwrap_or_default()
+    }
+}
+
+impl PartialEq for RecordJson {
+    fn eq(&self, other: &Self) -> bool {
+        (self.match_on(), self.fields()) == (other.match_on(), other.fields())
+    }
+}
+
+impl Eq for RecordJson {}
+
+impl fmt::Debug for RecordJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecordJson({} {})", self.match_on(), self.fields())
     }
 }
 
@@ -192,25 +212,37 @@ pub fn identity_digest(match_on: &Object) -> i64 {
 }
 
 /// The idempotency key of a record: H(sync, generation, primary key, operation, checksum, run of
-/// the first attempt). 32 hexadecimal digits.
+/// the first attempt). 32 hexadecimal digits. `key`: the primary key's canonical text.
 pub fn idempotency_key(
     context: &RunContext,
-    key: &Key,
+    key: &str,
     operation: Operation,
     checksum: Option<i64>,
     first_run: i64,
 ) -> String {
-    let mut canonical = String::with_capacity(64);
-    key.push_canonical(&mut canonical);
-    // Hashed at once: a short input needs no hasher of two kilobytes to be set up.
-    let mut input = Vec::with_capacity(context.sync_id.len() + canonical.len() + 25);
-    input.extend_from_slice(context.sync_id.as_bytes());
-    input.extend_from_slice(&context.generation.to_le_bytes());
-    input.extend_from_slice(canonical.as_bytes());
-    input.push(operation.letter() as u8);
-    input.extend_from_slice(&checksum.unwrap_or(0).to_le_bytes());
-    input.extend_from_slice(&first_run.to_le_bytes());
-    let hash = blake3::hash(&input);
+    let parts: [&[u8]; 6] = [
+        context.sync_id.as_bytes(),
+        &context.generation.to_le_bytes(),
+        key.as_bytes(),
+        &[operation.letter() as u8],
+        &checksum.unwrap_or(0).to_le_bytes(),
+        &first_run.to_le_bytes(),
+    ];
+    // Hashed at once: a short input needs no hasher of two kilobytes to be set up, and no memory.
+    let mut short = [0; 256];
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    let hash = match short.get_mut(..length) {
+        Some(input) => {
+            let mut rest = &mut *input;
+            for part in parts {
+                let (place, after) = rest.split_at_mut(part.len());
+                place.copy_from_slice(part);
+                rest = after;
+            }
+            blake3::hash(input)
+        }
+        None => blake3::hash(&parts.concat()),
+    };
     let mut hex = [0; 32];
     for (pair, byte) in hex.chunks_exact_mut(2).zip(hash.as_bytes()) {
         pair[0] = HEX[usize::from(byte >> 4)];
@@ -255,14 +287,14 @@ mod tests {
         hasher.update(&9_i64.to_le_bytes());
         hasher.update(&3_i64.to_le_bytes());
         assert_eq!(
-            idempotency_key(&context(), &key, Operation::Upsert, Some(9), 3),
+            idempotency_key(&context(), &key.canonical(), Operation::Upsert, Some(9), 3),
             hasher.finalize().to_hex()[..32]
         );
     }
 
     #[test]
     fn rule_9_the_idempotency_key_is_stable_over_retries_and_new_when_a_value_returns() {
-        let key = Key::int(7);
+        let key = Key::int(7).canonical();
         let at = |checksum, run| {
             idempotency_key(&context(), &key, Operation::Upsert, Some(checksum), run)
         };

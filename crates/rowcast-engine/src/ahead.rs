@@ -42,7 +42,10 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    pub(crate) fn new(preparer: Arc<Preparer>, reader: Box<dyn ChangeReader>) -> Self {
+    pub(crate) fn new(preparer: Arc<Preparer>, mut reader: Box<dyn ChangeReader>) -> Self {
+        if let Some(plain) = preparer.plain() {
+            reader.write_json(&plain);
+        }
         Self {
             preparer,
             state: State::Idle(reader),
@@ -105,8 +108,8 @@ async fn prepare(
     let mut room = String::new();
     let prepared = reader.next(changes).await.map(|changes| {
         changes
-            .iter()
-            .map(|change| preparer.prepare_with(change, pass, &mut room))
+            .into_iter()
+            .map(|change| preparer.prepare(change, pass, &mut room))
             .collect()
     });
     Chunk { reader, prepared }

@@ -6,7 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use rowcast_core::change::Conflict;
-use rowcast_core::json::{push_object, push_value};
+use rowcast_core::json::{push_object, push_value, size_of_object};
+use rowcast_core::mapping::Plain;
 use rowcast_core::record::{RecordJson, idempotency_key, identity, identity_digest};
 use rowcast_core::segment::Occasion;
 use rowcast_core::settle::{Settled, Verdict};
@@ -57,8 +58,12 @@ pub(crate) struct Outgoing {
 
 /// What to do with a change.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are sent, and made by one task to be freed by another"
+)]
 pub(crate) enum Prepared {
-    Send(Box<Outgoing>),
+    Send(Outgoing),
     /// Decided without the destination.
     Settle(Box<Settled>),
     /// A row without a primary key: counted among the invalid keys, never among the changes.
@@ -104,20 +109,31 @@ enum Content {
         match_on: Object,
         fields: Object,
     },
-    /// Both as text; the fields begin there.
-    Text {
-        fields_at: usize,
-    },
+    /// Both as text.
+    Text(RecordJson),
 }
 
 impl Preparer {
-    /// Decides about one change.
-    pub(crate) fn prepare(&self, change: &Change, pass: Pass) -> Prepared {
-        self.prepare_with(change, pass, &mut String::new())
+    /// Whether nobody looks at the values that a record is made of.
+    fn sends_text(&self) -> bool {
+        self.json
+            && !self.plan.tracks_match
+            && !self.mapper.looks_at_changes()
+            && self.plan.batching.keys.is_empty()
     }
 
-    /// As `prepare`, with room to write in that is used again.
-    pub(crate) fn prepare_with(&self, change: &Change, pass: Pass, room: &mut String) -> Prepared {
+    /// The mapping, where records may come as text in place of rows.
+    pub(crate) fn plain(&self) -> Option<Plain> {
+        if self.sends_text() && self.plan.gate.is_open() {
+            self.mapper.plain()
+        } else {
+            None
+        }
+    }
+
+    /// Decides about one change. `room` is for writing, and used again.
+    pub(crate) fn prepare(&self, mut change: Change, pass: Pass, room: &mut String) -> Prepared {
+        let change = &mut change;
         match (pass, change.kind) {
             (Pass::Rest, Kind::Removed) => return Prepared::Ignore,
             (Pass::Deletes, Kind::Added | Kind::Updated) if !self.may_have_moved(change) => {
@@ -220,17 +236,17 @@ impl Preparer {
 
     /// A decision without sending. The first pass leaves present rows to the second.
     #[expect(clippy::unused_self, reason = "reads as one of the preparer's answers")]
-    fn decided(&self, change: &Change, pass: Pass, verdict: Verdict) -> Prepared {
+    fn decided(&self, change: &mut Change, pass: Pass, verdict: Verdict) -> Prepared {
         if pass == Pass::Deletes && change.kind != Kind::Removed {
             return Prepared::Ignore;
         }
         Prepared::Settle(Box::new(settle_unsent(change, verdict)))
     }
 
-    fn delete(&self, change: &Change, room: &mut String) -> Prepared {
+    fn delete(&self, change: &mut Change, room: &mut String) -> Prepared {
         let match_on = if self.plan.tracks_match {
-            match &change.delivered_match {
-                Some(values) => self.named(values),
+            match change.delivered_match.take() {
+                Some(values) => self.named(&values),
                 // Nothing of this key was ever delivered: there is nothing to delete.
                 None => return self.decided(change, Pass::Single, Verdict::Skipped),
             }
@@ -261,7 +277,7 @@ impl Preparer {
     }
 
     /// The delete of the identity that an updated row left, if it did and can be sent at all.
-    fn prelude(&self, change: &Change, kind: Kind, room: &mut String) -> Prepared {
+    fn prelude(&self, change: &mut Change, kind: Kind, room: &mut String) -> Prepared {
         let (Some(row), Some(old)) = (&change.row, &change.delivered_match) else {
             return Prepared::Ignore;
         };
@@ -272,13 +288,17 @@ impl Preparer {
         if identity(&match_on) == *old || fields.is_err() {
             return Prepared::Ignore;
         }
-        self.delete_old(change, old, room)
+        let old = change.delivered_match.take().unwrap_or_default();
+        self.delete_old(change, &old, room)
     }
 
     fn fields(&self, change: &Change, kind: Kind, row: &Row) -> Result<Object, Reason> {
         if self.mapper.looks_at_changes() {
-            self.mapper
-                .fields_at(&occasion(change, kind), &self.context)
+            let occasion = Occasion {
+                row: Some(row),
+                ..occasion(change, kind)
+            };
+            self.mapper.fields_at(&occasion, &self.context)
         } else {
             self.mapper.fields(row, &self.context)
         }
@@ -286,54 +306,60 @@ impl Preparer {
 
     fn write(
         &self,
-        change: &Change,
+        change: &mut Change,
         kind: Kind,
         operation: Operation,
         pass: Pass,
         room: &mut String,
     ) -> Prepared {
-        let Some(row) = &change.row else {
+        if let Some(json) = change.json.take() {
+            let sent = self.plan.keep_rows.then(|| json.fields().to_owned());
+            return self.outgoing(change, operation, Content::Text(json), sent, false, room);
+        }
+        // Taken out, so that the change can be given on.
+        let Some(row) = change.row.take() else {
             let reason = Reason::defect(format!("row {} was read without its columns", change.key));
-            return Prepared::Settle(Box::new(settle_unsent(change, Verdict::Invalid(reason))));
+            return invalid(change, reason);
         };
-        let invalid =
-            |reason| Prepared::Settle(Box::new(settle_unsent(change, Verdict::Invalid(reason))));
-        let match_on = match self.mapper.match_on(row, &self.context) {
+        let match_on = match self.mapper.match_on(&row, &self.context) {
             Ok(match_on) => match_on,
-            Err(reason) => return invalid(reason),
+            Err(reason) => return invalid(change, reason),
         };
         // A ledger that can't be read twice: the old identity goes now, the row in the next run.
-        let left = change.delivered_match.as_ref().filter(|old| {
-            pass == Pass::Single && self.plan.tracks_match && identity(&match_on) != **old
+        let left = change.delivered_match.take().filter(|old| {
+            pass == Pass::Single && self.plan.tracks_match && identity(&match_on) != *old
         });
         let whole = self.mapper.looks_at_changes();
-        let as_text = !whole && self.plan.batching.keys.is_empty();
-        let content = if self.json && !self.plan.tracks_match && as_text {
+        let mut columns = String::new();
+        if whole && self.plan.keep_rows {
+            push_object(&mut columns, &self.read_columns(&row));
+        }
+        let content = if self.sends_text() {
             room.clear();
             push_object(room, &match_on);
             let fields_at = room.len();
             self.mapper
-                .push_fields(row, &self.context, room)
-                .map(|()| Content::Text { fields_at })
+                .push_fields(&row, &self.context, room)
+                .map(|()| Content::Text(RecordJson::new(room, fields_at)))
         } else {
-            let fields = self.fields(change, kind, row);
+            let fields = if whole {
+                self.fields(change, kind, &row)
+            } else {
+                self.mapper.into_fields(row, &self.context)
+            };
             fields.map(|fields| Content::Values { match_on, fields })
         };
         let content = match content {
             Ok(content) => content,
-            Err(reason) => return invalid(reason),
+            Err(reason) => return invalid(change, reason),
         };
         if let Some(old) = left {
-            return self.delete_old(change, old, room);
+            return self.delete_old(change, &old, room);
         }
         let sent = self.plan.keep_rows.then(|| match &content {
             // The delete is made from the columns again.
-            _ if whole => {
-                let mut text = String::new();
-                push_object(&mut text, &self.read_columns(row));
-                text
-            }
-            Content::Text { fields_at } => room[*fields_at..].to_owned(),
+            _ if whole => std::mem::take(&mut columns),
+            Content::Text(json) => json.fields().to_owned(),
             Content::Values { fields, .. } => {
                 let mut text = String::new();
                 push_object(&mut text, fields);
@@ -356,7 +382,7 @@ impl Preparer {
     }
 
     /// The delete of an identity that a row left.
-    fn delete_old(&self, change: &Change, old: &[Value], room: &mut String) -> Prepared {
+    fn delete_old(&self, change: &mut Change, old: &[Value], room: &mut String) -> Prepared {
         let content = Content::Values {
             match_on: self.named(old),
             fields: Object::new(),
@@ -366,7 +392,7 @@ impl Preparer {
 
     fn outgoing(
         &self,
-        change: &Change,
+        change: &mut Change,
         operation: Operation,
         content: Content,
         sent: Option<String>,
@@ -380,25 +406,33 @@ impl Preparer {
             None => (self.context.run, false),
         };
         let group = self.group(&content);
-        let fields_at = match &content {
-            Content::Text { fields_at } => *fields_at,
-            Content::Values { match_on, fields } => {
+        let (json, match_on, fields) = match content {
+            Content::Text(json) => (Some(json), Object::new(), Object::new()),
+            Content::Values { match_on, fields } if self.json => {
                 room.clear();
-                push_object(room, match_on);
+                push_object(room, &match_on);
                 let fields_at = room.len();
-                push_object(room, fields);
-                fields_at
+                push_object(room, &fields);
+                (Some(RecordJson::new(room, fields_at)), match_on, fields)
             }
+            Content::Values { match_on, fields } => (None, match_on, fields),
         };
         let mut hasher = DefaultHasher::new();
-        room[..fields_at].hash(&mut hasher);
-        let json = self.json.then(|| RecordJson::new(room, fields_at));
-        change.key.push_canonical(room);
-        let bytes = room.len();
-        let (match_on, fields) = match content {
-            Content::Values { match_on, fields } => (match_on, fields),
-            Content::Text { .. } => (Object::new(), Object::new()),
+        let mut bytes = match &json {
+            Some(json) => {
+                json.match_on().hash(&mut hasher);
+                json.match_on().len() + json.fields().len()
+            }
+            None => {
+                room.clear();
+                push_object(room, &match_on);
+                room.hash(&mut hasher);
+                room.len() + size_of_object(&fields)
+            }
         };
+        room.clear();
+        change.key.push_canonical(room);
+        bytes += room.len();
         if bytes > self.bytes_max {
             let reason = Reason::new(
                 Code::RecordTooLarge,
@@ -433,14 +467,8 @@ impl Preparer {
             checksum
         };
         let record = Record {
-            idempotency_key: idempotency_key(
-                &self.context,
-                &change.key,
-                operation,
-                what,
-                first_run,
-            ),
-            key: change.key.clone(),
+            idempotency_key: idempotency_key(&self.context, room, operation, what, first_run),
+            key: take_key(change),
             operation,
             kind: change.kind,
             match_on: if self.json { Object::new() } else { match_on },
@@ -449,7 +477,7 @@ impl Preparer {
             checksum,
             doubtful: doubt,
         };
-        Prepared::Send(Box::new(Outgoing { record, note }))
+        Prepared::Send(Outgoing { record, note })
     }
 
     /// What `batch_keys` tell apart.
@@ -496,9 +524,13 @@ fn occasion(change: &Change, kind: Kind) -> Occasion<'_> {
     }
 }
 
-fn settle_unsent(change: &Change, verdict: Verdict) -> Settled {
+fn invalid(change: &mut Change, reason: Reason) -> Prepared {
+    Prepared::Settle(Box::new(settle_unsent(change, Verdict::Invalid(reason))))
+}
+
+fn settle_unsent(change: &mut Change, verdict: Verdict) -> Settled {
     Settled {
-        key: change.key.clone(),
+        key: take_key(change),
         kind: change.kind,
         checksum: change.checksum,
         verdict,
@@ -510,18 +542,23 @@ fn settle_unsent(change: &Change, verdict: Verdict) -> Settled {
     }
 }
 
+/// The change's key, for what is made of it.
+fn take_key(change: &mut Change) -> Key {
+    std::mem::replace(&mut change.key, Key(Box::default()))
+}
+
 /// The settlement of a record that was sent, or was about to be.
-pub(crate) fn settle_sent(record: &Record, note: &mut Note, verdict: Verdict) -> Settled {
+pub(crate) fn settle_sent(record: Record, note: Note, verdict: Verdict) -> Settled {
     let delivered = matches!(verdict, Verdict::Delivered(_));
     Settled {
-        key: record.key.clone(),
+        key: record.key,
         kind: note.kind,
         checksum: note.checksum,
         verdict,
         retried: note.retried,
-        match_values: note.match_values.take(),
-        sent: note.sent.take().filter(|_| delivered),
-        idempotency_key: Some(record.idempotency_key.clone()),
+        match_values: note.match_values,
+        sent: note.sent.filter(|_| delivered),
+        idempotency_key: Some(record.idempotency_key),
         keep_state: false,
     }
 }

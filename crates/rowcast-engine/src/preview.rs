@@ -145,6 +145,7 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
     let mut operations = BTreeMap::<(u8, Option<Operation>), (Kind, u64)>::new();
     let mut batches = Batches::default();
     let mut samples = Vec::new();
+    let mut room = String::new();
     let mut sampled = [0; 3];
     loop {
         let some = changes.changes.next(READ_CHANGES).await?;
@@ -158,7 +159,7 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
                     Kind::Updated => 1,
                     Kind::Removed => 2_u8,
                 };
-                let becomes = match preparer.prepare(&change, *pass) {
+                let becomes = match preparer.prepare(change.clone(), *pass, &mut room) {
                     Prepared::Ignore => continue,
                     Prepared::NullKey(reason) => {
                         tally.reason(&reason);
@@ -177,7 +178,7 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
                                 record: outgoing.record.clone(),
                             });
                         }
-                        batches.add(*outgoing, capabilities);
+                        batches.add(outgoing, capabilities);
                         Some(operation)
                     }
                 };

@@ -106,7 +106,7 @@ pub(crate) struct Supply {
     pub pass: Pass,
     buffer: VecDeque<Prepared>,
     exhausted: bool,
-    waiting: Option<(Box<Outgoing>, Barrier)>,
+    waiting: Option<(Outgoing, Barrier)>,
     open: Vec<Open>,
     /// Batches that are not announced yet.
     pub ready: VecDeque<Job>,
@@ -285,7 +285,7 @@ impl Supply {
     }
 
     /// Puts a record into the open batch of its operation, or in front of a barrier.
-    fn admit(&mut self, outgoing: Box<Outgoing>) {
+    fn admit(&mut self, outgoing: Outgoing) {
         if self.budget == Some(0) {
             self.budget_spent = true;
             return;
@@ -312,7 +312,7 @@ impl Supply {
         let most = self.capabilities.records_max(operation);
         let open = &mut self.open[position];
         open.bytes += note.bytes;
-        let Outgoing { record, note } = *outgoing;
+        let Outgoing { record, note } = outgoing;
         if open.records.is_empty() && note.group == 0 {
             let records = most.min(RECORDS_RESERVED);
             open.records.reserve_exact(records);

@@ -40,6 +40,7 @@ mod plan;
 mod recovery;
 mod registry;
 mod rehash;
+mod rendered;
 mod replan;
 mod row_log;
 mod shape;

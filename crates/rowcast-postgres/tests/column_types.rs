@@ -10,6 +10,8 @@
 mod harness;
 #[path = "column_types/keys.rs"]
 mod keys;
+#[path = "column_types/rendered.rs"]
+mod rendered;
 #[path = "column_types/samples.rs"]
 mod samples;
 #[path = "column_types/traps.rs"]

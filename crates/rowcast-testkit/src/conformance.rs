@@ -148,7 +148,7 @@ impl Run {
             Record {
                 idempotency_key: idempotency_key(
                     &self.context,
-                    &key,
+                    &key.canonical(),
                     operation,
                     checksum,
                     self.context.run,

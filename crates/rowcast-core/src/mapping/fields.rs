@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::Mapper;
 use super::compiler::{Compiler, Place, unknown_column};
 use super::reference::flow;
 use super::rule::{Nulls, Rule, View, object};
+use super::{Mapper, Plain};
 use crate::code::Code;
 use crate::fault::Reason;
 use crate::json::{push_string, push_value};
-use crate::key::KeyPart;
+use crate::key::identity_value;
 use crate::record::RunContext;
 use crate::row::{Row, Schema};
 use crate::value::{Name, Object, Value};
@@ -54,6 +54,8 @@ pub struct FieldMapping {
     /// Each field's name as JSON writes it, with the colon.
     labels: Vec<Box<str>>,
     match_on: Vec<(Name, Rule)>,
+    /// The column of each field, when every field is a column as it is and no column is used twice.
+    moved: Option<Vec<usize>>,
     key_columns: Vec<Name>,
     /// Where the key columns stand among `columns`, when they are the identity.
     key_positions: Vec<usize>,
@@ -119,6 +121,7 @@ impl FieldMapping {
         match (fields, match_on) {
             (Some(fields), Some(match_on)) if compiler.problems.is_empty() => Ok(Self {
                 labels: fields.iter().map(|(name, _)| label(name)).collect(),
+                moved: moved(&fields),
                 key_positions: positions_of(input.key_columns, &compiler.columns),
                 fields,
                 match_on,
@@ -181,6 +184,18 @@ fn label(name: &str) -> Box<str> {
     push_string(&mut label, name);
     label.push(':');
     label.into()
+}
+
+fn moved(fields: &[(Name, Rule)]) -> Option<Vec<usize>> {
+    let mut columns = Vec::with_capacity(fields.len());
+    for (_, rule) in fields {
+        let (column, _) = rule.plain()?;
+        if columns.contains(&column) {
+            return None;
+        }
+        columns.push(column);
+    }
+    Some(columns)
 }
 
 fn positions_of(names: &[Name], columns: &[Name]) -> Vec<usize> {
@@ -258,6 +273,20 @@ impl Mapper for FieldMapping {
         object(&self.fields, &view)
     }
 
+    fn into_fields(&self, mut row: Row, context: &RunContext) -> Result<Object, Reason> {
+        let positions = self.positions(&row.schema);
+        let there = |column: &usize| positions.positions[*column] < row.values.len();
+        let Some(moved) = self.moved.as_ref().filter(|moved| moved.iter().all(there)) else {
+            return self.fields(&row, context);
+        };
+        let fields = self.fields.iter().zip(moved);
+        let fields = fields.map(|((name, _), column)| {
+            let value = &mut row.values[positions.positions[*column]];
+            (name.clone(), std::mem::replace(value, Value::Null))
+        });
+        Ok(fields.collect())
+    }
+
     fn push_fields(
         &self,
         row: &Row,
@@ -288,6 +317,20 @@ impl Mapper for FieldMapping {
         }
         out.push('}');
         Ok(())
+    }
+
+    fn plain(&self) -> Option<Plain> {
+        if !self.match_on.is_empty() {
+            return None;
+        }
+        let fields = self.fields.iter().zip(&self.labels);
+        let fields =
+            fields.map(|((_, rule), label)| Some((label.clone(), rule.plain()?.1.clone())));
+        let identity = self.key_columns.iter();
+        Some(Plain {
+            identity: identity.map(|name| (label(name), name.clone())).collect(),
+            fields: fields.collect::<Option<_>>()?,
+        })
     }
 
     fn match_on(&self, row: &Row, _context: &RunContext) -> Result<Object, Reason> {
@@ -336,10 +379,7 @@ impl FieldMapping {
                     )
                     .hint("leave such rows out of the model, or choose a key that is never null"));
                 }
-                // As in `Key::to_object`: beyond 2^53 a number becomes a string.
-                Value::Int(value) => KeyPart::Int(*value).to_value(),
-                Value::Decimal(digits) => KeyPart::Decimal(digits.clone()).to_value(),
-                other => other.clone(),
+                value => identity_value(value.clone()),
             };
             identity.push((column.clone(), value));
         }

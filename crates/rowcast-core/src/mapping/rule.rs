@@ -170,6 +170,18 @@ impl Rule {
         })
     }
 
+    /// The column that this rule gives as it is, null included.
+    pub(super) fn plain(&self) -> Option<(usize, &Name)> {
+        match &self.node {
+            Node::Column(index, name)
+                if self.default.is_none() && self.cast.is_none() && self.nulls == Nulls::Send =>
+            {
+                Some((*index, name))
+            }
+            _ => None,
+        }
+    }
+
     fn no_column(&self, name: &str) -> Reason {
         Reason::new(
             Code::UnknownColumn,

@@ -2,6 +2,8 @@
 //!
 //! It must never settle a record twice, nor call something delivered that might not be.
 
+use std::sync::Arc;
+
 use rowcast_core::settle::Verdict;
 use rowcast_core::{Applied, Code, Key, Outcome, Reason, Record};
 use tokio::task::JoinSet;
@@ -14,12 +16,13 @@ use crate::supply::{Job, Piece};
 impl Delivery {
     pub(super) fn judge_piece(
         &mut self,
-        mut piece: Piece,
+        piece: Piece,
         intent: Option<i64>,
         outcomes: Vec<Outcome>,
     ) {
-        let batch = piece.batch.clone();
-        let records = batch.records.iter().zip(&mut piece.notes).zip(outcomes);
+        // The request is over, so that nobody else holds the batch any more.
+        let records = Arc::unwrap_or_clone(piece.batch).records;
+        let records = records.into_iter().zip(piece.notes).zip(outcomes);
         for ((record, note), outcome) in records {
             let doubt = note.doubt || piece.uncertain.is_some();
             match judge(outcome, record.operation, doubt) {
@@ -32,7 +35,7 @@ impl Delivery {
     /// Settles all records of a piece that gets no other attempt in this run.
     pub(super) fn settle_piece(
         &mut self,
-        mut piece: Piece,
+        piece: Piece,
         intent: Option<i64>,
         applied: Applied,
         reason: &Reason,
@@ -41,17 +44,17 @@ impl Delivery {
             Some(earlier) if applied == Applied::No => (Applied::Unknown, earlier.clone()),
             _ => (applied, reason.clone()),
         };
-        let batch = piece.batch.clone();
+        let records = Arc::unwrap_or_clone(piece.batch).records;
         if self.capabilities.exactly_once && applied == Applied::Unknown {
             // The destination itself knows: the next run asks it, by the open intent.
-            for (record, note) in batch.records.iter().zip(&piece.notes) {
+            for (record, note) in records.iter().zip(&piece.notes) {
                 self.supply.release(note);
                 self.supply.decide(&record.key, note.kind);
             }
-            self.acks.leave_open(batch.records.len());
+            self.acks.leave_open(records.len());
             return;
         }
-        for (record, note) in batch.records.iter().zip(&mut piece.notes) {
+        for (record, note) in records.into_iter().zip(piece.notes) {
             let verdict = give_up(record.operation, applied, &reason);
             self.settle(record, note, intent, verdict);
         }
@@ -59,17 +62,17 @@ impl Delivery {
 
     pub(super) fn settle(
         &mut self,
-        record: &Record,
-        note: &mut Note,
+        record: Record,
+        note: Note,
         intent: Option<i64>,
         verdict: Verdict,
     ) {
-        self.supply.release(note);
+        self.supply.release(&note);
         let delivered = verdict == Verdict::Delivered(record.operation);
         // The delete of an old identity decides about its change only when it fails.
         let counted = !(note.prelude && delivered);
         if note.prelude {
-            self.prelude_settled(&record.key, note, delivered);
+            self.prelude_settled(&record.key, &note, delivered);
         }
         let settled = settle_sent(record, note, verdict);
         self.acks
@@ -84,17 +87,18 @@ impl Delivery {
         }
     }
 
-    pub(super) fn accept(&mut self, record: &Record, note: &mut Note, intent: Option<i64>) {
-        self.supply.release(note);
+    pub(super) fn accept(&mut self, record: Record, note: Note, intent: Option<i64>) {
+        self.supply.release(&note);
         self.acks.accept();
         if note.prelude {
-            self.prelude_settled(&record.key, note, true);
+            self.prelude_settled(&record.key, &note, true);
         }
         let verdict = Verdict::Delivered(record.operation);
+        let counted = !note.prelude;
         let settled = settle_sent(record, note, verdict);
         let kept = self
             .spill
-            .push((settled, intent.unwrap_or_default(), !note.prelude));
+            .push((settled, intent.unwrap_or_default(), counted));
         if let Err(reason) = kept {
             self.fail(reason);
         }

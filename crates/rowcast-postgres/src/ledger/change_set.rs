@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use rowcast_core::guard::Held;
 use rowcast_core::ledger::{ChangeReader, ChangeSet, DiffRequest, Lease};
+use rowcast_core::mapping::Plain;
 use rowcast_core::{BoxFuture, Change, Code, Key, Reason, killpoint};
 
 use super::extract::{Extracted, Extraction};
 use super::finish::AfterDiff;
 use super::model::Model;
 use super::registry::Registered;
+use super::rendered::Rendering;
 use super::row_log::Logged;
 use super::shape::Shape;
 use super::spool::SpoolReader;
@@ -81,6 +83,7 @@ impl PgLedger {
             changes: Box::new(Reader {
                 layout: extracted.layout,
                 spool: extracted.reader,
+                rendering: None,
             }),
         })
     }
@@ -170,25 +173,33 @@ impl PgLedger {
 struct Reader {
     layout: Layout,
     spool: SpoolReader,
+    /// Records are wanted in place of rows.
+    rendering: Option<Rendering>,
+}
+
+impl Reader {
+    fn read(&mut self, max: usize) -> Result<Vec<Change>, Reason> {
+        let mut changes = Vec::with_capacity(max.min(1024));
+        while changes.len() < max
+            && let Some(tuple) = self.spool.next()?
+        {
+            changes.push(self.layout.change(tuple, self.rendering.as_mut())?);
+        }
+        if let Some(rendering) = &mut self.rendering {
+            rendering.hand_out(&mut changes);
+        }
+        Ok(changes)
+    }
 }
 
 impl ChangeReader for Reader {
     fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Change>, Reason>> {
-        let mut changes = Vec::with_capacity(max.min(1024));
-        let read = loop {
-            if changes.len() == max {
-                break Ok(changes);
-            }
-            match self.spool.next() {
-                Ok(None) => break Ok(changes),
-                Ok(Some(tuple)) => match self.layout.change(tuple) {
-                    Ok(change) => changes.push(change),
-                    Err(reason) => break Err(reason),
-                },
-                Err(reason) => break Err(reason),
-            }
-        };
-        Box::pin(std::future::ready(read))
+        Box::pin(std::future::ready(self.read(max)))
+    }
+
+    fn write_json(&mut self, plain: &Plain) -> bool {
+        self.rendering = Rendering::new(plain, &self.layout.schema);
+        self.rendering.is_some()
     }
 
     fn rewind(&mut self) -> BoxFuture<'_, Result<bool, Reason>> {

@@ -3,8 +3,8 @@
 //! Every length is checked: a cut or foreign stream is an error, never a panic and never a wrong
 //! value.
 
-use rowcast_core::Value;
 use rowcast_core::time::{DAY_US, push_date, push_time};
+use rowcast_core::{Value, json};
 
 use super::forms::{Decode, element_decode};
 
@@ -82,7 +82,11 @@ pub(super) fn value(decode: Decode, bytes: &[u8]) -> Result<Value> {
             value: f64::from_be_bytes(array(bytes)?),
             single: false,
         },
-        Decode::Numeric => Value::Decimal(numeric(bytes)?.into()),
+        Decode::Numeric => {
+            let mut digits = String::with_capacity(24);
+            push_numeric(&mut digits, bytes)?;
+            Value::Decimal(digits.into())
+        }
         Decode::Text => Value::Text(text(bytes)?.into()),
         Decode::Bytea => Value::Bytes(bytes.into()),
         Decode::Date => match i32::from_be_bytes(array(bytes)?) {
@@ -168,61 +172,89 @@ fn dimension(cursor: &mut Cursor<'_>, decode: Decode, lengths: &[usize]) -> Resu
     Ok(Value::List(items))
 }
 
-/// The exact digits of a numeric: base-10000 digits with a weight, a sign and a display scale.
-fn numeric(bytes: &[u8]) -> Result<String> {
+/// Appends the JSON text of a field: what `json::push_value` writes of its `value`, without making
+/// the values that would have to be allocated.
+pub(super) fn push_json(out: &mut String, decode: Decode, bytes: &[u8]) -> Result<()> {
+    match (decode, bytes.split_first()) {
+        (Decode::Text, _) => json::push_string(out, text(bytes)?),
+        (Decode::Json, _) => out.push_str(text(bytes)?),
+        (Decode::Jsonb, Some((1, bytes))) => out.push_str(text(bytes)?),
+        (Decode::Numeric, _) => {
+            let start = out.len();
+            if push_numeric(out, bytes)? == Numeric::Special {
+                out.insert(start, '"');
+                out.push('"');
+            }
+        }
+        _ => json::push_value(out, &value(decode, bytes)?),
+    }
+    Ok(())
+}
+
+/// What a numeric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Numeric {
+    Digits,
+    /// `NaN` or an infinity.
+    Special,
+}
+
+/// Appends the exact digits of a numeric: base-10000 digits with a weight, a sign and a display
+/// scale.
+fn push_numeric(out: &mut String, bytes: &[u8]) -> Result<Numeric> {
     let mut cursor = Cursor(bytes);
     let count = usize::try_from(cursor.i16()?).map_err(|_| Malformed)?;
     let weight = i32::from(cursor.i16()?);
     let sign = cursor.i16()? as u16;
     let scale = usize::try_from(cursor.i16()?).map_err(|_| Malformed)?;
-    match sign {
-        0xC000 => return Ok("NaN".into()),
-        0xD000 => return Ok("Infinity".into()),
-        0xF000 => return Ok("-Infinity".into()),
-        _ => {}
+    let special = match sign {
+        0xC000 => Some("NaN"),
+        0xD000 => Some("Infinity"),
+        0xF000 => Some("-Infinity"),
+        _ => None,
+    };
+    if let Some(special) = special {
+        out.push_str(special);
+        return Ok(Numeric::Special);
     }
-    let mut digits = Vec::with_capacity(count);
-    for _ in 0..count {
-        let digit = cursor.i16()?;
+    let digits = cursor.take(2 * count)?;
+    // `position` counts groups of four digits from the point: 0 is the last whole group.
+    let group = |position: i32| -> Result<[u8; 4]> {
+        let at = usize::try_from(weight - position).ok();
+        let pair = at.and_then(|at| digits.get(2 * at..2 * at + 2));
+        let digit = pair.map_or(0, |pair| i16::from_be_bytes([pair[0], pair[1]]));
         if !(0..10_000).contains(&digit) {
             return Err(Malformed);
         }
-        digits.push(digit);
-    }
-    let at = |position: i32| -> i16 {
-        // `position` counts groups of four digits from the point: 0 is the last whole group.
-        usize::try_from(weight - position)
-            .ok()
-            .and_then(|i| digits.get(i).copied())
-            .unwrap_or(0)
+        let at = |unit: i16| b'0' + (digit / unit % 10) as u8;
+        Ok([at(1_000), at(100), at(10), at(1)])
     };
-    let mut out = String::with_capacity(4 * count + 4);
+    let push = |out: &mut String, digits: &[u8]| out.extend(digits.iter().map(|&d| char::from(d)));
     if sign == 0x4000 {
         out.push('-');
     }
     if weight < 0 {
         out.push('0');
     } else {
-        for position in (0..=weight).rev() {
-            let group = at(position);
-            if position == weight {
-                out.push_str(&group.to_string());
-            } else {
-                out.push_str(&format!("{group:04}"));
-            }
+        let first = group(weight)?;
+        let zeros = first[..3].iter().take_while(|&&digit| digit == b'0');
+        push(out, &first[zeros.count()..]);
+        for position in (0..weight).rev() {
+            push(out, &group(position)?);
         }
     }
     if scale > 0 {
         out.push('.');
-        let mut fraction = String::with_capacity(scale + 4);
-        let mut position = -1;
-        while fraction.len() < scale {
-            fraction.push_str(&format!("{:04}", at(position)));
+        let (mut left, mut position) = (scale, -1);
+        while left > 0 {
+            let digits = group(position)?;
+            let shown = left.min(digits.len());
+            push(out, &digits[..shown]);
+            left -= shown;
             position -= 1;
         }
-        out.push_str(&fraction[..scale]);
     }
-    Ok(out)
+    Ok(Numeric::Digits)
 }
 
 #[cfg(test)]

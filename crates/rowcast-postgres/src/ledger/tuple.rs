@@ -12,6 +12,7 @@ use rowcast_core::{Change, Key, Kind, Operation, Reason, Retried, Row, Schema, V
 use super::decode::{self, Cursor, Malformed, int8, text};
 use super::forms::Decode;
 use super::matching::{self, MatchColumn};
+use super::rendered::Rendering;
 use super::shape::Shape;
 
 /// How to read the tuples of one run.
@@ -180,18 +181,28 @@ impl Layout {
     ///
     /// # Errors
     /// The tuple is damaged: a defect, or a server that speaks another protocol.
-    pub(super) fn change(&self, tuple: &[u8]) -> Result<Change, Reason> {
-        self.read(tuple)
+    pub(super) fn change(
+        &self,
+        tuple: &[u8],
+        rendering: Option<&mut Rendering>,
+    ) -> Result<Change, Reason> {
+        self.read(tuple, rendering)
             .map_err(|Malformed| Reason::defect("a tuple of the change set can't be read"))
     }
 
-    fn read(&self, tuple: &[u8]) -> Result<Change, Malformed> {
+    fn read(&self, tuple: &[u8], rendering: Option<&mut Rendering>) -> Result<Change, Malformed> {
         let mut cursor = Cursor(tuple);
-        let head = self.head(&mut cursor)?;
-        let key = head.key.clone().ok_or(Malformed)?;
+        let mut head = self.head(&mut cursor)?;
+        let key = head.key.take().ok_or(Malformed)?;
         let kind = head.kind();
+        let written = match rendering {
+            Some(rendering) if kind != Kind::Removed => rendering.write(cursor, &self.decoders)?,
+            _ => false,
+        };
         let row = if kind == Kind::Removed {
             head.sent.as_deref().map(sent_row)
+        } else if written {
+            None
         } else {
             let mut values = Vec::with_capacity(self.decoders.len());
             for decode in &self.decoders {
@@ -213,6 +224,7 @@ impl Layout {
                 head.checksum
             },
             row,
+            json: None,
             retried: head.retried(),
             delivered_match: self.delivered_match(&head, kind),
             conflict: self.conflict(&head, kind),

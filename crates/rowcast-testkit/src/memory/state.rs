@@ -232,6 +232,7 @@ impl MemoryLedger {
                 kind,
                 checksum: Some(checksum),
                 row: Some(row),
+                json: None,
                 delivered_match: delivered.filter(|_| !settled_elsewhere),
                 conflict: claimed
                     .first()
@@ -270,6 +271,7 @@ impl MemoryLedger {
                 kind: Kind::Removed,
                 checksum: None,
                 row: None,
+                json: None,
                 retried,
                 conflict: (!taken.is_empty()).then(|| Conflict::TakenOver {
                     settled: taken.iter().any(|other| holds(other, &state.match_values)),
@@ -297,6 +299,7 @@ impl MemoryLedger {
                 kind: Kind::Added,
                 checksum: None,
                 row: None,
+                json: None,
                 retried: None,
                 delivered_match: None,
                 conflict: Some(Conflict::NullKey),
