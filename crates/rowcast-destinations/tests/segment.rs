@@ -240,7 +240,7 @@ async fn rule_9_a_message_id_is_stable_over_retries_and_new_when_a_value_returns
         let mut record = padded(7, 0);
         record.idempotency_key = idempotency_key(
             &context(run),
-            &Key::int(7),
+            &Key::int(7).canonical(),
             Operation::Upsert,
             Some(checksum),
             run,
