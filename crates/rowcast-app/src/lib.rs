@@ -44,7 +44,8 @@ pub type Answer<T> = Result<T, Failure>;
 
 /// Seconds since an instant in RFC 3339; `None` when it is none.
 pub fn seconds_since(instant: &str) -> Option<u64> {
-    Some(-seconds_from_now(instant)?.min(0)).map(i64::unsigned_abs)
+    let ahead = seconds_from_now(instant)?;
+    Some(ahead.min(0).unsigned_abs())
 }
 
 /// Seconds until an instant in RFC 3339, negative when it has passed; `None` when it is none.

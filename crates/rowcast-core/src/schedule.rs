@@ -109,7 +109,7 @@ fn days_apart(days: &[Weekday]) -> Duration {
         .filter(|days| *days > 0)
         .min()
         .unwrap_or(7);
-    Duration::from_secs(86_400 * smallest.unsigned_abs() as u64)
+    Duration::from_secs(86_400 * u64::from(smallest.unsigned_abs()))
 }
 
 #[cfg(test)]

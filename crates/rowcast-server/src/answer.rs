@@ -107,6 +107,10 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
 }
 
 /// An answer.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "handlers give it as their own answer"
+)]
 pub(crate) fn ok(value: &impl Serialize) -> Answered {
     Ok(json(StatusCode::OK, value))
 }

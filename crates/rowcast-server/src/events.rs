@@ -84,6 +84,10 @@ async fn step(app: &App, job: i64, mut next: Next) -> Option<(Told, Next)> {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "what a stream of events consists of"
+)]
 fn told(name: &str, value: &impl serde::Serialize) -> Told {
     let event = Event::default().event(name);
     // Views are plain data; what can't be written is left out rather than ending the stream.
