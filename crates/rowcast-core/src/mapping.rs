@@ -63,7 +63,7 @@ pub trait Mapper: Send + Sync {
     ///
     /// # Errors
     /// As `fields`.
-    fn into_fields(&self, row: Row, context: &RunContext) -> Result<Object, Reason> {
+    fn take_fields(&self, row: Row, context: &RunContext) -> Result<Object, Reason> {
         self.fields(&row, context)
     }
 

@@ -58,10 +58,6 @@ pub(crate) struct Outgoing {
 
 /// What to do with a change.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are sent, and made by one task to be freed by another"
-)]
 pub(crate) enum Prepared {
     Send(Outgoing),
     /// Decided without the destination.
@@ -345,7 +341,7 @@ impl Preparer {
             let fields = if whole {
                 self.fields(change, kind, &row)
             } else {
-                self.mapper.into_fields(row, &self.context)
+                self.mapper.take_fields(row, &self.context)
             };
             fields.map(|fields| Content::Values { match_on, fields })
         };

@@ -273,7 +273,7 @@ impl Mapper for FieldMapping {
         object(&self.fields, &view)
     }
 
-    fn into_fields(&self, mut row: Row, context: &RunContext) -> Result<Object, Reason> {
+    fn take_fields(&self, mut row: Row, context: &RunContext) -> Result<Object, Reason> {
         let positions = self.positions(&row.schema);
         let there = |column: &usize| positions.positions[*column] < row.values.len();
         let Some(moved) = self.moved.as_ref().filter(|moved| moved.iter().all(there)) else {
