@@ -363,7 +363,7 @@ fn sync_file(sync: &str, model: &str, subject: &Subject) -> String {
         text.push_str(&format!("  {0}: {0}\n", scalar(column)));
     }
     text.push_str(
-        "# Nothing runs this sync by itself yet: let cron or systemd start `rowcast run`.\n",
+        "# schedule: { every: 15m } # for `rowcast serve`; or let cron or systemd start `rowcast run`\n",
     );
     text
 }
