@@ -3,6 +3,7 @@
 //! To add a layer, add a line to `LAYERS`. A test file that is in no layer fails the run before it
 //! starts, so that nothing is forgotten quietly.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -271,9 +272,10 @@ pub(crate) fn run(names: &[&str], major: Option<&str>) -> Outcome {
     let mut passed = 0;
     let mut failed = Vec::new();
     let mut proven = Passed::default();
+    let mut left_out = BTreeSet::new();
     for layer in &layers {
         heading(layer.name, layer.proves);
-        let count = run_layer(layer, &targets, &servers, &mut proven)?;
+        let count = run_layer(layer, &targets, &servers, &mut proven, &mut left_out)?;
         match count {
             Some(count) => passed += count,
             None => failed.push(layer.name),
@@ -281,6 +283,9 @@ pub(crate) fn run(names: &[&str], major: Option<&str>) -> Outcome {
     }
     if names.is_empty() && failed.is_empty() {
         prove(&proven)?;
+    }
+    for what in &left_out {
+        say(&format!("\n{what}"));
     }
     let seconds = started.elapsed().as_secs();
     let time = format!("{} min {:02} s", seconds / 60, seconds % 60);
@@ -331,12 +336,17 @@ fn chosen(names: &[&str], targets: &[Target]) -> Result<Vec<&'static Layer>, Str
     Ok(layers)
 }
 
+/// How a test begins the line that says what it could not run for want of data. The summary repeats
+/// it, so that nobody takes the tests for whole.
+const LEFT_OUT: &str = "left out: ";
+
 /// The number of tests that passed; `None` when some failed.
 fn run_layer(
     layer: &Layer,
     targets: &[Target],
     servers: &Path,
     proven: &mut Passed,
+    left_out: &mut BTreeSet<String>,
 ) -> Result<Option<u64>, String> {
     // Always the whole workspace: narrowing by package would choose other features and rebuild.
     let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
@@ -363,6 +373,9 @@ fn run_layer(
     let succeeded = pass_on(&mut command, |line| {
         passed += passed_of(line);
         proven.look(line);
+        if line.starts_with(LEFT_OUT) {
+            left_out.insert(line.to_owned());
+        }
     })?;
     if succeeded && passed == 0 {
         return Err(format!(

@@ -5,8 +5,8 @@
 //! out and says so; where `CI` is set they must be there, all of them.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
-#![expect(clippy::print_stdout, reason = "it says which cases did not run")]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use rowcast_core::Value;
@@ -28,10 +28,13 @@ fn cases(file: &str, count: usize) -> Option<Vec<Value>> {
             "the published cases are not at {}",
             path.display()
         );
-        println!(
-            "left out: the published cases are not at {}",
+        // Past the harness, which shows nothing of a test that passes; `cargo xtask test` repeats it.
+        let said = writeln!(
+            std::io::stdout(),
+            "\nleft out: the published cases are not at {}",
             path.display()
         );
+        said.unwrap();
         return None;
     };
     let cases: Vec<Value> = text.lines().map(|line| from_json(line).unwrap()).collect();
