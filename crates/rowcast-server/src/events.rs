@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::App;
 use crate::answer::Answered;
-use crate::handlers::no_job;
+use crate::handlers::jobs::no_job;
 
 /// How often a run that another server carries out, or that waits, is asked about.
 const LOOK: Duration = Duration::from_secs(1);

@@ -11,6 +11,7 @@ mod handlers;
 mod input;
 mod metrics;
 pub mod openapi;
+mod router;
 pub mod routes;
 
 use std::net::SocketAddr;
@@ -77,7 +78,7 @@ impl Server {
     /// Answers until the server is stopped.
     pub async fn serve(self) {
         let stop = self.app.stop.clone();
-        let router = routes::router(self.app);
+        let router = router::router(self.app);
         let ended = axum::serve(self.listener, router)
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         tokio::select! {

@@ -1,0 +1,27 @@
+//! Runs that were asked for, and those that are going on.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use rowcast_core::{Code, Reason};
+
+use crate::App;
+use crate::answer::{Answered, Refusal, ok};
+
+pub(crate) async fn live(State(app): State<App>) -> Answered {
+    ok(&app.service.live().runs())
+}
+
+pub(crate) async fn job(State(app): State<App>, Path(job): Path<i64>) -> Answered {
+    match app.service.job(job).await? {
+        Some(found) => ok(&found),
+        None => Err(no_job(job)),
+    }
+}
+
+pub(crate) fn no_job(job: i64) -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        Reason::new(Code::UnknownReference, format!("there is no job {job}"))
+            .hint("jobs are forgotten a week after their end; runs are in the sync's history"),
+    )
+}

@@ -1,0 +1,60 @@
+//! The router that the table of routes makes: each behind the check of its scope, with limits around.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use rowcast_core::{Code, Reason};
+
+use crate::answer::Refusal;
+use crate::routes::ROUTES;
+use crate::{App, access};
+
+/// Most bytes of a request's body: keys to retry are the longest thing that is sent here.
+const BODY_MAX: usize = 1024 * 1024;
+
+pub(crate) fn router(app: App) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        let mut handler = (route.handler)();
+        if let Some(scope) = route.scope {
+            let app = app.clone();
+            handler = handler.layer(from_fn(move |request: Request, next: Next| {
+                let app = app.clone();
+                async move { access::check(&app, scope, request, next).await }
+            }));
+        }
+        router = router.route(route.path, handler);
+    }
+    router
+        .fallback(nothing)
+        .method_not_allowed_fallback(not_so)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(app)
+}
+
+async fn nothing(request: Request) -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        Reason::new(
+            Code::RequestInvalid,
+            format!("there is no {}", request.uri().path()),
+        )
+        .hint("`GET /api/v1/openapi.json` lists what there is"),
+    )
+}
+
+async fn not_so(request: Request) -> Refusal {
+    Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        Reason::new(
+            Code::RequestInvalid,
+            format!(
+                "{} can't be asked with {}",
+                request.uri().path(),
+                request.method()
+            ),
+        )
+        .hint("`GET /api/v1/openapi.json` lists what there is"),
+    )
+}
