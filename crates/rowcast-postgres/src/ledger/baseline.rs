@@ -199,19 +199,29 @@ impl PgLedger {
         lease: &Lease,
         work: impl Future<Output = Result<T, Reason>>,
     ) -> Result<T, Reason> {
-        // Beside the work, never in its place: both use the session, one after the other.
-        let renewals = async {
-            loop {
-                tokio::time::sleep(LEASE).await;
-                if let Err(reason) = self.renew(lease).await {
-                    return reason;
-                }
+        beside(work, LEASE, || self.renew(lease)).await
+    }
+}
+
+/// Does the work and, each time `every` has passed, what keeps it permitted; ends when that fails.
+/// Beside the work, never in its place: both use the session, one after the other, so that neither
+/// may be left half done while the other one waits.
+async fn beside<T, R: Future<Output = Result<(), Reason>>>(
+    work: impl Future<Output = Result<T, Reason>>,
+    every: Duration,
+    keep: impl Fn() -> R,
+) -> Result<T, Reason> {
+    let kept = async {
+        loop {
+            tokio::time::sleep(every).await;
+            if let Err(reason) = keep().await {
+                return reason;
             }
-        };
-        tokio::select! {
-            done = work => done,
-            reason = renewals => Err(reason),
         }
+    };
+    tokio::select! {
+        done = work => done,
+        reason = kept => Err(reason),
     }
 }
 
@@ -230,4 +240,53 @@ fn whole(epoch: i64, intent: i64, settled: Vec<Settled>) -> (Vec<Intent>, Vec<Wh
         items: items.collect(),
     };
     (vec![opened], vec![Whole { intent, settled }])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::pending;
+
+    use tokio::sync::Mutex;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(10);
+
+    async fn passes(time: Duration) {
+        let _ = timeout(time, pending::<()>()).await;
+    }
+
+    /// The session is busy with the work when the lease is due, and free afterwards.
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_renewed_between_two_steps_of_long_work() {
+        let session = Mutex::new(());
+        let renewals = Cell::new(0);
+        let work = async {
+            for _ in 0..3 {
+                let _held = session.lock().await;
+                passes(EVERY * 3 / 2).await;
+            }
+            Ok(())
+        };
+        let renewed = beside(work, EVERY, || async {
+            let _held = session.lock().await;
+            renewals.set(renewals.get() + 1);
+            Ok(())
+        });
+        timeout(EVERY * 100, renewed)
+            .await
+            .expect("neither waits for the other for ever")
+            .unwrap();
+        assert!(renewals.get() >= 2, "{}", renewals.get());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_ends_when_its_lease_is_lost() {
+        let lost = || async { Err(Reason::defect("the lease is lost")) };
+        let ended = beside(pending::<Result<(), Reason>>(), EVERY, lost);
+        let reason = timeout(EVERY * 2, ended).await.unwrap().unwrap_err();
+        assert_eq!(reason.message, "the lease is lost");
+    }
 }
