@@ -21,7 +21,10 @@ use flate2::write::GzEncoder;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Method, Request};
 use rowcast_core::record::{Batch, Record};
-use rowcast_core::{Applied, Check, Code, DestinationConfig, Fault, Outcome, Reason, Secret};
+use rowcast_core::{
+    Applied, Capabilities, Check, Code, DestinationConfig, Fault, Operation, Outcome, Reason,
+    Secret,
+};
 use url::Url;
 
 use super::prepared::{Limits, Prepared, Rendered, prepare};
@@ -34,7 +37,10 @@ use crate::http::service::Service;
 use crate::settings::Problems;
 
 /// How long an answer may take without `timeout:`.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Requests in flight together without `concurrency:`.
+const CONCURRENCY: usize = 4;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -82,6 +88,26 @@ pub(crate) trait Calls: Sync {
 }
 
 impl Tracker {
+    /// What the service can do, within its limits and those of the destination.
+    pub(crate) fn capabilities(
+        &self,
+        config: &DestinationConfig,
+        operations: Vec<Operation>,
+    ) -> Capabilities {
+        let body_bytes = self.limits.body_bytes;
+        Capabilities {
+            operations,
+            batch_records_max: self.calls_max,
+            operation_limits: Vec::new(),
+            batch_bytes_max: config.batch_bytes.unwrap_or(body_bytes).min(body_bytes),
+            concurrency_max: config.concurrency.unwrap_or(CONCURRENCY).max(1),
+            rate: config.rate,
+            timeout: config.timeout.unwrap_or(TIMEOUT),
+            exactly_once: false,
+            publishes: false,
+        }
+    }
+
     /// Opens no connection yet.
     pub(crate) fn new(
         parts: Parts<'_>,

@@ -16,7 +16,7 @@ use rowcast_core::{
 
 use self::settings::Settings;
 use crate::events::prepared::{Limits, Rendered};
-use crate::events::tracker::{Calls, TIMEOUT, Tracker};
+use crate::events::tracker::{Calls, Tracker};
 use crate::http::client::{Answer, Lookup, SystemLookup};
 use crate::settings::Problems;
 
@@ -31,9 +31,6 @@ const LIMITS: Limits = Limits {
 
 /// Events in a request without `batch:`.
 const BATCH_EVENTS: usize = 1_000;
-
-/// Requests in flight together without `concurrency:`.
-const CONCURRENCY: usize = 4;
 
 /// The one address that events are sent to.
 const PATH: &str = "/v1/batch";
@@ -69,20 +66,8 @@ impl RudderStack {
     ) -> Option<Self> {
         let (settings, parts) = Settings::parse(config, problems)?;
         let tracker = Tracker::new(parts, lookup, problems)?;
-        let capabilities = Capabilities {
-            operations: settings.mapper.operations(config.mode).to_vec(),
-            batch_records_max: calls_max(config),
-            operation_limits: Vec::new(),
-            batch_bytes_max: config
-                .batch_bytes
-                .unwrap_or(LIMITS.body_bytes)
-                .min(LIMITS.body_bytes),
-            concurrency_max: config.concurrency.unwrap_or(CONCURRENCY).max(1),
-            rate: config.rate,
-            timeout: config.timeout.unwrap_or(TIMEOUT),
-            exactly_once: false,
-            publishes: false,
-        };
+        let operations = settings.mapper.operations(config.mode).to_vec();
+        let capabilities = tracker.capabilities(config, operations);
         Some(Self {
             settings,
             tracker,

@@ -21,7 +21,7 @@ use rowcast_core::{
 use self::settings::Settings;
 use crate::events::call::{Call, Times, call, object_of, operations, put};
 use crate::events::prepared::{Limits, Rendered};
-use crate::events::tracker::{Calls, TIMEOUT, Tracker};
+use crate::events::tracker::{Calls, Tracker};
 use crate::http::client::{Lookup, SystemLookup};
 use crate::settings::Problems;
 
@@ -39,9 +39,6 @@ const CALLS_MAX: usize = 2_500;
 
 /// Calls in a request without `batch:`.
 const BATCH_CALLS: usize = 500;
-
-/// Requests in flight together without `concurrency:`.
-const CONCURRENCY: usize = 4;
 
 pub(crate) fn build(
     config: &DestinationConfig,
@@ -72,20 +69,8 @@ impl Segment {
     ) -> Option<Self> {
         let (settings, parts) = Settings::parse(config, problems)?;
         let tracker = Tracker::new(parts, lookup, problems)?;
-        let capabilities = Capabilities {
-            operations: operations(config.mode).to_vec(),
-            batch_records_max: calls_max(config),
-            operation_limits: Vec::new(),
-            batch_bytes_max: config
-                .batch_bytes
-                .unwrap_or(LIMITS.body_bytes)
-                .min(LIMITS.body_bytes),
-            concurrency_max: config.concurrency.unwrap_or(CONCURRENCY).max(1),
-            rate: config.rate,
-            timeout: config.timeout.unwrap_or(TIMEOUT),
-            exactly_once: false,
-            publishes: false,
-        };
+        let operations = operations(config.mode).to_vec();
+        let capabilities = tracker.capabilities(config, operations);
         Some(Self {
             settings,
             tracker,
