@@ -226,6 +226,17 @@ fn terraforms_plan_state_and_output_say_the_same() {
         instance("segment_reverse_etl_model", &known[0]), instance("segment_destination", &known[1]),
         instance("segment_destination_subscription", &known[2]), instance("segment_label", &json!({})),
     ] });
+    let configuration = json!({ "resource": {
+        "segment_reverse_etl_model": { "m": with(model.clone(), &[("source_id", "s")]) },
+        // A block may be a list of one.
+        "segment_destination": { "d": [with(destination.clone(), &[("source_id", "s")])] },
+        "segment_destination_subscription": { "u": with(subscription.clone(), &[
+            ("destination_id", "${segment_destination.d.id}"),
+            ("model_id", "${segment_reverse_etl_model.m.id}"),
+        ]) },
+        "segment_label": { "l": { "key": "k" } },
+        "aws_s3_bucket": { "b": {} },
+    } });
     let plan = json!({ "format_version": "1.2",
         "planned_values": { "root_module": { "resources": [
             resource("segment_reverse_etl_model", "m", with(model, &[("source_id", "s")])),
@@ -240,7 +251,7 @@ fn terraforms_plan_state_and_output_say_the_same() {
                 "model_id": { "references": ["segment_reverse_etl_model.m.id", "segment_reverse_etl_model.m"] },
             } }] } } });
     let mut all = Vec::new();
-    for document in [shown, state, plan] {
+    for document in [shown, state, plan, configuration] {
         let world = World::new();
         let imported = world.segment(&[document]).unwrap();
         world.holds(&imported, 4);
@@ -255,7 +266,24 @@ fn terraforms_plan_state_and_output_say_the_same() {
     }
     assert_eq!(all[0], all[1]);
     assert_eq!(all[0], all[2]);
+    assert_eq!(all[0], all[3]);
     assert!(all[0].contains("cron: \"0 6 * * *\""), "{}", all[0]);
+}
+
+#[test]
+fn what_only_terraform_can_evaluate_is_named_and_not_carried() {
+    let document = json!({ "resource": {
+        "segment_reverse_etl_model": {
+            "plain": { "name": "Plain", "query": "SELECT 1 AS id, '$${kept}' AS t", "query_identifier_column": "id", "source_id": "s" },
+            "open": { "name": "Open", "query": "SELECT 1 FROM ${var.schema}.t", "query_identifier_column": "id", "source_id": "s" },
+        } } });
+    let imported = World::new().segment(&[document]).unwrap();
+    let reason = left(&imported, "segment_reverse_etl_model.open");
+    assert!(
+        reason.contains("${var.schema}") && reason.contains("terraform show -json"),
+        "{reason}"
+    );
+    assert_eq!(imported.written.len(), 1, "{:?}", imported.written);
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(super) fn read(files: &[PathBuf]) -> Answer<Draft> {
             return Err(unreadable(
                 shown(),
                 "it holds no sources, models, destinations or subscriptions of Segment",
-                "give the output of `terraform show -json`, a terraform.tfstate, or answers of Segment's Public API",
+                "give the output of `terraform show -json`, a terraform.tfstate, a .tf.json, or answers of Segment's Public API",
             ));
         }
     }
@@ -85,8 +85,8 @@ impl Writer {
         for destination in &objects.destinations {
             self.destination(destination, &objects.subscriptions, &mut writer);
         }
-        for (kind, name) in objects.others {
-            self.draft.left(kind, name, "it is no part of Reverse ETL");
+        for (kind, name, reason) in objects.others {
+            self.draft.left(kind, name, reason);
         }
         self.draft.notes.extend(objects.notes);
         self.draft

@@ -11,8 +11,8 @@ pub(super) struct Objects {
     pub(super) models: Vec<Model>,
     pub(super) destinations: Vec<Destination>,
     pub(super) subscriptions: Vec<Subscription>,
-    /// Kind and name of whatever else Segment's provider manages.
-    pub(super) others: Vec<(String, String)>,
+    /// Kind and name of what is read and can't be carried over, with the reason.
+    pub(super) others: Vec<(String, String, String)>,
     pub(super) notes: Vec<String>,
 }
 
@@ -110,6 +110,8 @@ impl Objects {
             self.module(root, document);
         } else if let Some(resources) = document.get("resources").and_then(Value::as_array) {
             self.state(resources);
+        } else if let Some(resources) = document.get("resource").and_then(Value::as_object) {
+            self.configuration(resources);
         } else {
             self.answer(document);
         }
@@ -142,6 +144,27 @@ impl Objects {
         }
     }
 
+    /// The resources of a `.tf.json`, which Terraform has not evaluated.
+    fn configuration(&mut self, resources: &serde_json::Map<String, Value>) {
+        for (kind, named) in resources {
+            for (name, body) in named.as_object().into_iter().flatten() {
+                let address = format!("{kind}.{name}");
+                // A block may be written as a list of one.
+                let mut values = body.get(0).unwrap_or(body).clone();
+                resolve(&mut values, kind);
+                match expression(&values) {
+                    Some(found) if kind.starts_with("segment_") => {
+                        let reason = format!(
+                            "it holds {found}, which only Terraform can evaluate: import the output of `terraform show -json`"
+                        );
+                        self.others.push((kind.clone(), address, reason));
+                    }
+                    _ => self.resource(kind, &values, &address),
+                }
+            }
+        }
+    }
+
     fn resource(&mut self, kind: &str, values: &Value, address: &str) {
         match kind {
             "segment_source" => self.source(values, address),
@@ -149,7 +172,9 @@ impl Objects {
             "segment_destination" => self.destination(values, address),
             "segment_destination_subscription" => self.subscription(values, address),
             _ if kind.starts_with("segment_") => {
-                self.others.push((kind.to_owned(), address.to_owned()));
+                let reason = "it is no part of Reverse ETL".to_owned();
+                self.others
+                    .push((kind.to_owned(), address.to_owned(), reason));
             }
             _ => {
                 let note = "resources of other providers were passed over".to_owned();
@@ -288,13 +313,49 @@ impl Objects {
     }
 }
 
-/// What a plan does not know yet is an id of something it makes: its address stands for it.
-fn refer(values: &mut Value, kind: &str, address: &str, document: &Value) {
-    let references: &[&str] = match kind {
+/// The members of a resource that hold ids of others.
+fn references(kind: &str) -> &'static [&'static str] {
+    match kind {
         "segment_reverse_etl_model" | "segment_destination" => &["source_id"],
         "segment_destination_subscription" => &["destination_id", "model_id"],
-        _ => return,
-    };
+        _ => &[],
+    }
+}
+
+/// `${segment_source.shop.id}` is the source at the address `segment_source.shop`.
+fn resolve(values: &mut Value, kind: &str) {
+    for name in references(kind) {
+        let Some(Value::String(text)) = values.get_mut(*name) else {
+            continue;
+        };
+        let address = text
+            .strip_prefix("${")
+            .and_then(|rest| rest.strip_suffix(".id}"))
+            .filter(|address| {
+                address.starts_with("segment_") && !address.contains(['[', '(', ' '])
+            });
+        if let Some(address) = address {
+            *text = address.to_owned();
+        }
+    }
+}
+
+/// The first text in a value that Terraform would evaluate.
+fn expression(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => {
+            let plain = text.replace("$${", "").replace("%%{", "");
+            (plain.contains("${") || plain.contains("%{")).then_some(text)
+        }
+        Value::Array(items) => items.iter().find_map(expression),
+        Value::Object(members) => members.values().find_map(expression),
+        _ => None,
+    }
+}
+
+/// What a plan does not know yet is an id of something it makes: its address stands for it.
+fn refer(values: &mut Value, kind: &str, address: &str, document: &Value) {
+    let references = references(kind);
     let Some(expressions) = configured(document, address) else {
         return;
     };
