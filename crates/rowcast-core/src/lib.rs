@@ -3,10 +3,13 @@
 //! Floor 0. Everything here can be tested without the world: no I/O, no async runtime, no clock,
 //! no SQL, no HTTP, no files. Every other crate speaks in these types.
 
+pub mod address;
 pub mod change;
 pub mod code;
+pub mod connector;
 pub mod descriptor;
 pub mod destination;
+pub mod envelope;
 pub mod fault;
 pub mod gate;
 pub mod guard;

@@ -4,7 +4,6 @@
 //! became of each record; it never retries, sleeps, limits, counts, logs a payload or touches state.
 
 pub mod catalog;
-mod envelope;
 mod events;
 pub mod file;
 pub mod http;

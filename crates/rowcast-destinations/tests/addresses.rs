@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rowcast_core::address::AddressPolicy;
 use rowcast_core::{Applied, BoxFuture, Code, Fault};
-use rowcast_destinations::http::address::AddressPolicy;
 use rowcast_destinations::http::client::{Client, Lookup};
 use rowcast_testkit::api::Api;
 use url::Url;

@@ -28,13 +28,13 @@ use rowcast_core::{
 use url::Url;
 
 use super::prepared::{Limits, Prepared, Rendered, prepare};
-use crate::http::address::AddressPolicy;
 use crate::http::auth::Auth;
 use crate::http::client::{Answer, Client, Lookup};
 use crate::http::request::Prepared as HttpRequest;
 use crate::http::sender::Sender;
 use crate::http::service::Service;
 use crate::settings::Problems;
+use rowcast_core::address::AddressPolicy;
 
 /// How long an answer may take without `timeout:`.
 const TIMEOUT: Duration = Duration::from_secs(30);

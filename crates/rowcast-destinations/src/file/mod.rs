@@ -22,8 +22,8 @@ use rowcast_core::{
 use self::csv::Columns;
 use self::path::PathTemplate;
 use self::publish::Draft;
-use crate::envelope::push_record;
 use crate::settings::Problems;
+use rowcast_core::envelope::push_record;
 
 /// Records handed over at once without `batch:`.
 const RECORDS_MAX: usize = 1_000;

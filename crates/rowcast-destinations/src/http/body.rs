@@ -9,7 +9,7 @@ use rowcast_core::mapping::template::TemplateTree;
 use rowcast_core::record::{Batch, Record};
 use rowcast_core::{Reason, Value};
 
-use crate::envelope::{envelope, push_record};
+use rowcast_core::envelope::{envelope, push_record};
 
 /// What each record becomes.
 #[derive(Clone, Debug)]

@@ -12,8 +12,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rowcast_core::{BoxFuture, Code, Fault, Reason};
 use url::{Host, Url};
 
-use super::address::AddressPolicy;
 use super::tls;
+use rowcast_core::address::AddressPolicy;
 
 /// Answers are read up to here; what comes after is not looked at.
 pub const ANSWER_MAX: usize = 1 << 20;
@@ -237,7 +237,7 @@ fn literal(url: &Url) -> Option<IpAddr> {
 fn permitted(
     policy: &AddressPolicy,
     found: Vec<IpAddr>,
-) -> Result<Vec<IpAddr>, Option<super::address::Refused>> {
+) -> Result<Vec<IpAddr>, Option<rowcast_core::address::Refused>> {
     let mut refused = None;
     let mut kept = Vec::with_capacity(found.len());
     for address in found {
@@ -278,7 +278,7 @@ impl Resolve for PolicyResolver {
 
 /// What a failed exchange means: whether anything can have arrived decides.
 fn connection_fault(err: &reqwest::Error, host: &str, timeout: Duration) -> Fault {
-    if let Some(refused) = cause::<super::address::Refused>(err) {
+    if let Some(refused) = cause::<rowcast_core::address::Refused>(err) {
         return Fault::fatal(refused.reason(host));
     }
     if err.is_builder() {

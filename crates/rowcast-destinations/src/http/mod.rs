@@ -3,7 +3,6 @@
 //! `config` reads the settings, `request` turns a batch into the exact request, `client` sends it
 //! where the address policy permits, `answer` says what the answer means. Nothing here retries.
 
-pub mod address;
 pub(crate) mod answer;
 pub(crate) mod auth;
 mod body;
@@ -28,11 +27,11 @@ use rowcast_core::{
     BoxFuture, Capabilities, Check, Code, Destination, DestinationConfig, Fault, Outcome, Reason,
 };
 
-use self::address::AddressPolicy;
 use self::client::{Client, Lookup, SystemLookup};
 use self::config::Settings;
 use self::sender::Sender;
 use crate::settings::Problems;
+use rowcast_core::address::AddressPolicy;
 
 pub use self::descriptor::descriptor;
 

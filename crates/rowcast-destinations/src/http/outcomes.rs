@@ -7,8 +7,8 @@ use rowcast_core::record::{Batch, Record};
 use rowcast_core::{Code, Outcome, Reason, SettingValue, Value};
 
 use super::service::{Service, words_of};
-use crate::envelope::envelope;
 use crate::settings::Problems;
+use rowcast_core::envelope::envelope;
 
 /// How an answer tells the outcome of each record.
 #[derive(Debug, Clone)]

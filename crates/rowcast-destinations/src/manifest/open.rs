@@ -18,12 +18,12 @@ use super::destination::Described;
 use super::object::ObjectSpec;
 use super::scope::Scope;
 use super::{ENDPOINT, Manifest, SpecKind};
-use crate::http::address::AddressPolicy;
 use crate::http::auth::Auth;
 use crate::http::client::{Client, SystemLookup};
 use crate::http::sender::Sender;
 use crate::http::service::Service;
 use crate::settings::{Problems, SettingProblem};
+use rowcast_core::address::AddressPolicy;
 
 /// Bytes of a request when the manifest does not say: what most services take.
 const BATCH_BYTES: usize = 1_000_000;

@@ -6,7 +6,7 @@ use rowcast_core::record::{Batch, Record};
 use rowcast_core::{Name, Object, Secret, Value};
 
 use super::object::ObjectSpec;
-use crate::envelope::envelope;
+use rowcast_core::envelope::envelope;
 
 /// The names there are.
 pub(super) const NAMES: [&str; 7] = [

@@ -1,13 +1,13 @@
 //! The record body: the one JSON shape in which records leave when nothing else was asked for.
 
-use rowcast_core::Value;
-use rowcast_core::json::{push_int, push_string};
-use rowcast_core::record::{Batch, Record};
-use rowcast_core::value::Object;
+use crate::Value;
+use crate::json::{push_int, push_string};
+use crate::record::{Batch, Record};
+use crate::value::Object;
 
 /// Appends `{"operation": …, "key": …, "match": …, "fields": …, "idempotency_key": …, "sync": …,
 /// "run": …}`.
-pub(crate) fn push_record(out: &mut String, record: &Record, batch: &Batch) {
+pub fn push_record(out: &mut String, record: &Record, batch: &Batch) {
     out.push_str("{\"operation\":\"");
     out.push_str(record.operation.as_str());
     out.push_str("\",\"key\":");
@@ -26,7 +26,7 @@ pub(crate) fn push_record(out: &mut String, record: &Record, batch: &Batch) {
 }
 
 /// The record body as an object, for records that hold their values: what templates see as `record`, and what a form spells out.
-pub(crate) fn envelope(record: &Record, batch: &Batch) -> Object {
+pub fn envelope(record: &Record, batch: &Batch) -> Object {
     let context = &batch.context;
     vec![
         ("operation".into(), Value::from(record.operation.as_str())),

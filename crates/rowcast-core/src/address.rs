@@ -3,12 +3,13 @@
 //! Configuration is written by people who may not own the network Rowcast stands in, and rows fill
 //! in paths. So only public unicast addresses are reached, unless `allow_addresses` opens a range by
 //! name; the metadata services of clouds are never reached, because they hand out credentials. This
-//! module decides; `client` asks it for every address that is really connected to.
+//! module decides and connects to nothing; connectors ask it for every address that they really
+//! connect to.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::{Code, Reason};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use rowcast_core::{Code, Reason};
 
 /// Addresses that hand out credentials of the machine to whoever asks.
 const METADATA_V4: &[Ipv4Addr] = &[
