@@ -109,6 +109,14 @@ const LAYERS: &[Layer] = &[
         usual: true,
     },
     Layer {
+        name: "natives",
+        proves: "every native kind keeps the contract on its real server: MariaDB, Redis, NATS, RabbitMQ",
+        members: Members::Files(&[("rowcast-natives", "*"), ("rowcast", "natives")]),
+        needs: Needs::Nothing,
+        told: &[],
+        usual: true,
+    },
+    Layer {
         name: "cli",
         proves: "the program as people use it: commands, words, exit codes, examples",
         members: Members::Files(&[("rowcast", "*")]),
@@ -248,7 +256,7 @@ pub(crate) fn run(names: &[&str], major: Option<&str>) -> Outcome {
     tidy::run()?;
     heading(
         "what the tests need",
-        "a PostgreSQL server to start and stop, an SSH server, a pooler",
+        "a PostgreSQL server to start and stop, an SSH server, a pooler, brokers",
     );
     let servers = match major {
         Some(major) => packaged::ensure(major)?,
@@ -349,7 +357,7 @@ fn run_layer(
     left_out: &mut BTreeSet<String>,
 ) -> Result<Option<u64>, String> {
     // Always the whole workspace: narrowing by package would choose other features and rebuild.
-    let mut arguments = vec!["test", "--workspace", "--no-fail-fast"];
+    let mut arguments = vec!["test", "--workspace", workspace::FEATURES, "--no-fail-fast"];
     match &layer.members {
         Members::Units => arguments.extend(["--lib", "--bins"]),
         Members::Files(_) => {

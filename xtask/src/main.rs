@@ -99,6 +99,7 @@ fn lint() -> Outcome {
     cargo(&[
         "clippy",
         "--workspace",
+        workspace::FEATURES,
         "--all-targets",
         "--",
         "-D",
@@ -112,6 +113,7 @@ fn lint() -> Outcome {
         process::cargo_command(&[
             "doc",
             "--workspace",
+            workspace::FEATURES,
             "--no-deps",
             "--document-private-items",
         ])

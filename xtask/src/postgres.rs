@@ -64,10 +64,17 @@ pub(crate) fn ensure() -> Result<PathBuf, String> {
     find().ok_or_else(|| missing("the package `postgresql` did not bring them"))
 }
 
-/// Makes sure that an SSH server and a pooler are there. Without them the tests that need them
+/// Programs that tests start besides PostgreSQL, with the packages that bring them.
+const NEIGHBOURS: [(&str, &str); 3] = [
+    ("sshd", "openssh-server"),
+    ("pgbouncer", "pgbouncer"),
+    ("redis-server", "redis-server"),
+];
+
+/// Makes sure that the servers which tests start are there. Without them the tests that need them
 /// fail and say so; that is not decided here.
 pub(crate) fn ensure_neighbours() {
-    for (program, package) in [("sshd", "openssh-server"), ("pgbouncer", "pgbouncer")] {
+    for (program, package) in NEIGHBOURS {
         let places = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
         if places
             .iter()

@@ -14,13 +14,24 @@ pub(crate) struct Target {
     pub(crate) test: String,
 }
 
+/// The one feature set of tests and lints: every connector's client. Narrower sets are for people who
+/// build the program for themselves.
+pub(crate) const FEATURES: &str = "--features=rowcast/full";
+
 /// Builds every test and every program. One selection and thereby one feature set for everything
 /// the tests need, so that no dependency is compiled twice.
 ///
 /// # Errors
 /// The build failed.
 pub(crate) fn build() -> Result<(), String> {
-    cargo(&["build", "--workspace", "--lib", "--bins", "--tests"])
+    cargo(&[
+        "build",
+        "--workspace",
+        FEATURES,
+        "--lib",
+        "--bins",
+        "--tests",
+    ])
 }
 
 /// What Cargo knows of the workspace, dependencies not resolved: needs no network.

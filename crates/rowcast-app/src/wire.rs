@@ -37,6 +37,7 @@ const POSTGRES: &str = "postgres";
 /// What each connector that is code says of itself.
 pub(crate) fn natives() -> Vec<Descriptor> {
     let mut all = rowcast_destinations::descriptors();
+    all.extend(rowcast_natives::descriptors());
     all.push(rowcast_postgres::destination::descriptor());
     all
 }

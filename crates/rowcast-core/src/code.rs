@@ -66,6 +66,7 @@ codes! {
     UnknownConnector = "E0113", Invalid, "the connector does not exist";
     InvalidSetting = "E0114", Invalid, "a destination's setting is wrong";
     UnknownEnvironment = "E0115", Invalid, "the environment does not exist";
+    ConnectorAbsent = "E0116", Invalid, "the connector is not in this build";
 
     // E02 source
     ConnectFailed = "E0201", Connect, "the server can't be reached";

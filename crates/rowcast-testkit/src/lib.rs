@@ -13,5 +13,6 @@ pub mod postgres;
 pub mod proxy;
 pub mod rudderstack;
 pub mod segment;
+pub mod servers;
 pub mod sshd;
 pub mod tls;

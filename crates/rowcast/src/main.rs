@@ -105,10 +105,10 @@ fn logging(cli: &Cli, output: Output) {
         }
         0 => "error",
         1 => {
-            "rowcast=info,rowcast_app=info,rowcast_engine=info,rowcast_postgres=info,rowcast_destinations=info,warn"
+            "rowcast=info,rowcast_app=info,rowcast_engine=info,rowcast_postgres=info,rowcast_destinations=info,rowcast_natives=info,warn"
         }
         _ => {
-            "rowcast=debug,rowcast_app=debug,rowcast_engine=debug,rowcast_postgres=debug,rowcast_destinations=debug,info"
+            "rowcast=debug,rowcast_app=debug,rowcast_engine=debug,rowcast_postgres=debug,rowcast_destinations=debug,rowcast_natives=debug,info"
         }
     };
     tracing_subscriber::fmt()

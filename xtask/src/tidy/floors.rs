@@ -12,6 +12,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("rowcast-config", &["rowcast-core"]),
     ("rowcast-postgres", &["rowcast-core"]),
     ("rowcast-destinations", &["rowcast-core"]),
+    ("rowcast-natives", &["rowcast-core"]),
     ("rowcast-engine", &["rowcast-core"]),
     (
         "rowcast-app",
@@ -20,6 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "rowcast-config",
             "rowcast-postgres",
             "rowcast-destinations",
+            "rowcast-natives",
             "rowcast-engine",
         ],
     ),
@@ -62,6 +64,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
         &[
             "rowcast-postgres",
             "rowcast-destinations",
+            "rowcast-natives",
             "rowcast-testkit",
         ],
         "TLS is set up where connections are made",

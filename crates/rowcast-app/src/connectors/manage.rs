@@ -25,7 +25,8 @@ pub struct ConnectorRow {
     /// `native`, `manifest`, or `project` for a manifest of the user's own.
     pub kind: String,
     pub category: String,
-    /// `tried`; or what it was proven by instead of the real service: `fixtures`, `emulator`.
+    /// `tried`; or what it was proven by instead of the real service: `fixtures`, `emulator`; or
+    /// `not in this build`.
     pub status: String,
     pub objects: Vec<String>,
     pub operations: Vec<String>,
@@ -110,7 +111,9 @@ fn native(descriptor: &Descriptor) -> ConnectorRow {
         title: descriptor.title.to_owned(),
         kind: "native".to_owned(),
         category: String::new(),
-        status: if EMULATED.contains(&descriptor.name) {
+        status: if rowcast_natives::absent(descriptor.name).is_some() {
+            "not in this build"
+        } else if EMULATED.contains(&descriptor.name) {
             "emulator"
         } else {
             "tried"

@@ -148,6 +148,8 @@ fn built(
         rowcast_destinations::manifest::build(manifest, &config).map_err(paths)
     } else if destination.connector == POSTGRES {
         rowcast_postgres::destination::build(config)
+    } else if rowcast_natives::knows(&destination.connector) {
+        rowcast_natives::build(&destination.connector, config).map_err(paths)
     } else {
         rowcast_destinations::build(&destination.connector, config).map_err(paths)
     }
@@ -163,6 +165,8 @@ pub(crate) fn destination_alone(
         rowcast_destinations::manifest::build_for_check(manifest, &config).map_err(paths)
     } else if destination.connector == POSTGRES {
         rowcast_postgres::destination::build(config)
+    } else if rowcast_natives::knows(&destination.connector) {
+        rowcast_natives::build_for_check(&destination.connector, config).map_err(paths)
     } else {
         rowcast_destinations::build_for_check(&destination.connector, config).map_err(paths)
     };
