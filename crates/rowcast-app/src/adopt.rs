@@ -5,6 +5,7 @@
 use rowcast_core::guard::REMOVED_ROWS_FREE;
 use rowcast_core::{Code, Reason};
 use rowcast_postgres::ledger::{AdoptRequest, Adopted, Belief};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{Answer, Project, wire};
@@ -29,7 +30,7 @@ pub struct Request {
 }
 
 /// What was adopted, or would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Adoption {
     pub sync: String,
     /// `segment` or `rudder`.

@@ -3,6 +3,7 @@
 use rowcast_core::{Code, Reason};
 use rowcast_postgres::ledger::LogFilter;
 pub use rowcast_postgres::ledger::{LogLine, RunRow};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::state::admin_of;
@@ -12,7 +13,7 @@ use crate::{Answer, Project};
 pub const PAGE_MAX: u32 = 1_000;
 
 /// A page, and what to ask for the next one with.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Page<T> {
     pub items: Vec<T>,
     /// Absent on the last page.

@@ -1,23 +1,17 @@
 //! The objects of a project, as its files say: without secrets, and without what needs a connection.
 
 use rowcast_config::About;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
+use crate::schedule::NextRun;
 use crate::{Answer, Project};
 
-/// A kind of object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ObjectKind {
-    Source,
-    Model,
-    Destination,
-    Sync,
-}
-
-/// An object.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ObjectView {
+/// An object: what all kinds have, and what is peculiar to its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "{T}Object")]
+pub struct ObjectView<T> {
+    /// `source`, `model`, `destination` or `sync`.
     pub kind: &'static str,
     pub name: String,
     /// In the project's folder.
@@ -28,12 +22,55 @@ pub struct ObjectView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     pub paused: bool,
-    /// What is peculiar to the kind.
     #[serde(flatten)]
-    pub more: Value,
+    pub more: T,
 }
 
-fn object(kind: &'static str, name: &str, about: &About, more: Value) -> ObjectView {
+/// What is peculiar to a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Source")]
+pub struct SourceDetails {
+    pub state_schema: String,
+    /// The source that keeps its state, if it is another.
+    pub state_source: Option<String>,
+    /// How many runs may be going on there at once.
+    pub runs_max: u32,
+}
+
+/// What is peculiar to a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Model")]
+pub struct ModelDetails {
+    pub source: String,
+    /// Empty for a table that leaves it to its own primary key.
+    pub primary_key: Vec<String>,
+    /// Columns that are never shown in clear.
+    pub sensitive: Vec<String>,
+    pub time_zone: String,
+}
+
+/// What is peculiar to a destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Destination")]
+pub struct DestinationDetails {
+    pub connector: String,
+}
+
+/// What is peculiar to a sync.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Sync")]
+pub struct SyncDetails {
+    pub model: String,
+    pub destination: String,
+    pub object: Option<String>,
+    pub mode: &'static str,
+    /// The next times by the clock.
+    pub next_runs: Vec<NextRun>,
+    /// Syncs after whose end it runs.
+    pub after: Vec<String>,
+}
+
+fn view<T>(kind: &'static str, name: &str, about: &About, more: T) -> ObjectView<T> {
     ObjectView {
         kind,
         name: name.to_owned(),
@@ -46,63 +83,94 @@ fn object(kind: &'static str, name: &str, about: &About, more: Value) -> ObjectV
     }
 }
 
-/// All objects of a kind, by name.
-pub fn list(project: &Project, kind: ObjectKind) -> Vec<ObjectView> {
-    let config = &project.config;
-    match kind {
-        ObjectKind::Source => config.sources.values().map(source).collect(),
-        ObjectKind::Model => config.models.values().map(model).collect(),
-        ObjectKind::Destination => config.destinations.values().map(destination).collect(),
-        ObjectKind::Sync => config.syncs.values().map(sync).collect(),
-    }
+/// All sources, by name.
+pub fn sources(project: &Project) -> Vec<ObjectView<SourceDetails>> {
+    project.config.sources.values().map(of_source).collect()
 }
 
-/// One object.
+/// All models, by name.
+pub fn models(project: &Project) -> Vec<ObjectView<ModelDetails>> {
+    project.config.models.values().map(of_model).collect()
+}
+
+/// All destinations, by name.
+pub fn destinations(project: &Project) -> Vec<ObjectView<DestinationDetails>> {
+    let all = project.config.destinations.values();
+    all.map(of_destination).collect()
+}
+
+/// All syncs, by name.
+pub fn syncs(project: &Project) -> Vec<ObjectView<SyncDetails>> {
+    project.config.syncs.values().map(of_sync).collect()
+}
+
+/// A source.
 ///
 /// # Errors
 /// There is none of that name.
-pub fn get(project: &Project, kind: ObjectKind, name: &str) -> Answer<ObjectView> {
-    Ok(match kind {
-        ObjectKind::Source => source(project.source(name)?),
-        ObjectKind::Model => model(project.model(name)?),
-        ObjectKind::Destination => destination(project.destination(name)?),
-        ObjectKind::Sync => sync(project.sync(name)?),
-    })
+pub fn source(project: &Project, name: &str) -> Answer<ObjectView<SourceDetails>> {
+    project.source(name).map(of_source)
 }
 
-fn source(source: &rowcast_config::Source) -> ObjectView {
-    let more = json!({
-        "state_schema": source.state_schema,
-        "state_source": source.state_source,
-        "runs_max": source.runs,
-    });
-    object("source", &source.name, &source.about, more)
+/// A model.
+///
+/// # Errors
+/// There is none of that name.
+pub fn model(project: &Project, name: &str) -> Answer<ObjectView<ModelDetails>> {
+    project.model(name).map(of_model)
 }
 
-fn model(model: &rowcast_config::Model) -> ObjectView {
-    let more = json!({
-        "source": model.source,
-        "primary_key": model.primary_key,
-        "sensitive": model.sensitive,
-        "time_zone": model.time_zone,
-    });
-    object("model", &model.name, &model.about, more)
+/// A destination.
+///
+/// # Errors
+/// There is none of that name.
+pub fn destination(project: &Project, name: &str) -> Answer<ObjectView<DestinationDetails>> {
+    project.destination(name).map(of_destination)
 }
 
-fn destination(destination: &rowcast_config::Destination) -> ObjectView {
-    let more = json!({ "connector": destination.connector });
-    object("destination", &destination.name, &destination.about, more)
+/// A sync.
+///
+/// # Errors
+/// There is none of that name.
+pub fn sync(project: &Project, name: &str) -> Answer<ObjectView<SyncDetails>> {
+    project.sync(name).map(of_sync)
 }
 
-fn sync(sync: &rowcast_config::Sync) -> ObjectView {
+fn of_source(source: &rowcast_config::Source) -> ObjectView<SourceDetails> {
+    let more = SourceDetails {
+        state_schema: source.state_schema.clone(),
+        state_source: source.state_source.clone(),
+        runs_max: source.runs,
+    };
+    view("source", &source.name, &source.about, more)
+}
+
+fn of_model(model: &rowcast_config::Model) -> ObjectView<ModelDetails> {
+    let more = ModelDetails {
+        source: model.source.clone(),
+        primary_key: model.primary_key.clone(),
+        sensitive: model.sensitive.clone(),
+        time_zone: model.time_zone.clone(),
+    };
+    view("model", &model.name, &model.about, more)
+}
+
+fn of_destination(destination: &rowcast_config::Destination) -> ObjectView<DestinationDetails> {
+    let more = DestinationDetails {
+        connector: destination.connector.clone(),
+    };
+    view("destination", &destination.name, &destination.about, more)
+}
+
+fn of_sync(sync: &rowcast_config::Sync) -> ObjectView<SyncDetails> {
     let due = crate::schedule::due(sync);
-    let more = json!({
-        "model": sync.model,
-        "destination": sync.destination,
-        "object": sync.object,
-        "mode": sync.mode.as_str(),
-        "next_runs": due.next_runs,
-        "after": due.after,
-    });
-    object("sync", &sync.name, &sync.about, more)
+    let more = SyncDetails {
+        model: sync.model.clone(),
+        destination: sync.destination.clone(),
+        object: sync.object.clone(),
+        mode: sync.mode.as_str(),
+        next_runs: due.next_runs,
+        after: due.after,
+    };
+    view("sync", &sync.name, &sync.about, more)
 }

@@ -4,6 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rowcast_core::schedule::{Fire, Schedule, Trigger, upcoming};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::map::now_us;
@@ -12,7 +13,7 @@ use crate::map::now_us;
 const SHOWN: usize = 5;
 
 /// What a sync waits for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Due {
     /// The next times by the clock, the first one first; empty when no clock decides.
     pub next_runs: Vec<NextRun>,
@@ -24,7 +25,7 @@ pub struct Due {
 }
 
 /// A time at which a sync is due.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NextRun {
     /// RFC 3339 in UTC.
     pub at: String,

@@ -19,6 +19,7 @@ use rowcast_config::Problem;
 use rowcast_core::guard::Guard;
 use rowcast_core::{Code, Reason, Secret};
 use rowcast_postgres::control::{Control, Job};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +49,7 @@ pub(crate) struct Loaded {
 }
 
 /// What a run asked for is to do: stored with the job, so names are only ever added.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ask {
     /// Sends every row again.
@@ -90,15 +91,15 @@ impl Ask {
 }
 
 /// A run that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Asked {
-    /// To be asked about with [`Service::job`].
+    /// Its number, by which it can be followed.
     pub job: i64,
     pub sync: String,
 }
 
 /// A job as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct JobView {
     pub job: i64,
     pub sync: String,

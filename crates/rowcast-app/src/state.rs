@@ -8,13 +8,14 @@ use rowcast_core::guard::Guard;
 use rowcast_core::ledger::DiffRequest;
 use rowcast_core::{Code, Ledger, Reason};
 use rowcast_postgres::ledger::{RunRow, StateAdmin};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::view::{RejectView, RunSummary, SyncStatus};
 use crate::{Answer, Project, key, wire};
 
 /// What a command did to a sync's state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Done {
     pub sync: String,
     /// Rows concerned.
@@ -24,7 +25,7 @@ pub struct Done {
 }
 
 /// What became of a request to stop.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Cancelled {
     pub sync: String,
     /// Whether it was running, and was asked to stop.
@@ -32,7 +33,7 @@ pub struct Cancelled {
 }
 
 /// What became of a pause or its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Paused {
     pub sync: String,
     pub paused: bool,

@@ -1,13 +1,14 @@
 //! `tables`: what the source's role can see.
 
 use rowcast_postgres::catalog;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::view::ColumnView;
 use crate::{Answer, Project, wire};
 
 /// A table or view.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RelationView {
     pub schema: String,
     pub name: String,

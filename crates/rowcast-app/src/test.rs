@@ -4,6 +4,7 @@ use rowcast_core::json::{to_json, to_text};
 use rowcast_core::key::KeyPart;
 use rowcast_core::segment::Occasion;
 use rowcast_core::{Code, Key, Kind, Name, Object, Reason, Row, Value};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::map::{by_name, context, now_us, row};
@@ -11,7 +12,7 @@ use crate::project::unknown;
 use crate::{Answer, Project, wire};
 
 /// How one test ended.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TestResult {
     pub test: String,
     pub sync: String,
@@ -21,7 +22,7 @@ pub struct TestResult {
 }
 
 /// One value that is not what was expected.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Difference {
     /// From 1.
     pub row: usize,

@@ -1,11 +1,12 @@
 //! `validate`: reading a project reports its problems; what is left to say is what it holds.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::Project;
 
 /// What a valid project holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Summary {
     pub project: String,
     pub sources: u64,

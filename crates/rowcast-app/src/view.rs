@@ -4,12 +4,13 @@
 use rowcast_core::destination::CheckStatus;
 use rowcast_core::guard::Held;
 use rowcast_core::{Check, RunReport, RunStatus};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use rowcast_config::Problem;
 
 /// One named check.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CheckView {
     pub name: String,
     /// `passed`, `warned`, `failed`, `skipped`.
@@ -36,7 +37,7 @@ impl From<Check> for CheckView {
 }
 
 /// A reason with the number of records it met.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReasonCount {
     pub code: String,
     pub message: String,
@@ -44,14 +45,14 @@ pub struct ReasonCount {
 }
 
 /// One step of the flow with its duration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StepView {
     pub step: &'static str,
     pub duration_ms: u64,
 }
 
 /// The report of a run, as shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunView {
     pub sync: String,
     pub destination: String,
@@ -93,7 +94,7 @@ pub struct RunView {
 }
 
 /// A guard that holds a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct GuardView {
     pub guard: &'static str,
     pub problem: Problem,
@@ -189,7 +190,7 @@ pub fn instant(us: i64) -> String {
 }
 
 /// Checks of one source or destination.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CheckGroup {
     /// `source` or `destination`.
     pub kind: &'static str,
@@ -198,7 +199,7 @@ pub struct CheckGroup {
 }
 
 /// A column with its type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ColumnView {
     pub name: String,
     #[serde(rename = "type")]
@@ -206,12 +207,13 @@ pub struct ColumnView {
 }
 
 /// The first rows of a model.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct PreviewView {
     pub model: String,
     pub source: String,
     pub columns: Vec<ColumnView>,
     /// Values as JSON, in the order of the columns; sensitive ones masked.
+    #[schemars(with = "Vec<Vec<serde_json::Value>>")]
     pub rows: Vec<Vec<Box<serde_json::value::RawValue>>>,
     /// `key is unique: 1,204,331 of 1,204,331; 0 null`.
     pub key: String,
@@ -221,7 +223,7 @@ pub struct PreviewView {
 }
 
 /// What a run would do, without sending.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct PlanView {
     pub sync: String,
     pub destination: String,
@@ -267,7 +269,7 @@ pub struct Seal {
 }
 
 /// How often an operation would be asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OperationCount {
     /// `added`, `updated`, `removed`.
     pub change: &'static str,
@@ -276,12 +278,13 @@ pub struct OperationCount {
 }
 
 /// One change as it would be sent.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SampleView {
     /// `added`, `updated`, `removed`.
     pub change: &'static str,
     pub key: String,
     pub operation: &'static str,
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub fields: Box<serde_json::value::RawValue>,
 }
 
@@ -295,7 +298,7 @@ pub fn change_word(kind: rowcast_core::Kind) -> &'static str {
 }
 
 /// How a sync stands.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SyncStatus {
     pub sync: String,
     pub model: String,
@@ -312,7 +315,7 @@ pub struct SyncStatus {
 }
 
 /// A run in a list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunSummary {
     pub sync: String,
     pub run: i64,
@@ -332,7 +335,7 @@ pub struct RunSummary {
 }
 
 /// A row that the destination rejected.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RejectView {
     pub sync: String,
     pub key: String,

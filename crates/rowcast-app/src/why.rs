@@ -1,11 +1,12 @@
 //! `why`: the story of one row, always answered from state, rejects, doubts and the row log.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{Answer, Project, state};
 
 /// What is known of one row.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Story {
     pub sync: String,
     pub key: String,
@@ -16,7 +17,7 @@ pub struct Story {
 }
 
 /// One event of a row, newest first.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct StoryEntry {
     pub run: i64,
     pub at: String,

@@ -7,6 +7,7 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use rowcast_core::{Code, Reason};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::ser::SerializeStruct as _;
 
@@ -257,7 +258,7 @@ impl fmt::Display for Problem {
 
 impl Serialize for Problem {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Problem", 10)?;
+        let mut out = serializer.serialize_struct("Problem", 9)?;
         out.serialize_field("code", self.reason.code.as_str())?;
         out.serialize_field("message", &self.reason.message)?;
         out.serialize_field("detail", &self.reason.detail)?;
@@ -268,6 +269,41 @@ impl Serialize for Problem {
         out.serialize_field("length", &self.length)?;
         out.serialize_field("source_line", &self.source_line)?;
         out.end()
+    }
+}
+
+/// Something that is wrong, with its place in a file.
+#[derive(JsonSchema)]
+#[schemars(rename = "FoundProblem")]
+#[expect(dead_code, reason = "only described, never made")]
+struct Shown {
+    /// `rowcast explain CODE` says more.
+    code: &'static str,
+    /// What was attempted, on which object.
+    message: String,
+    /// The other side's words, or the facts.
+    detail: Option<String>,
+    /// The way out.
+    hint: Option<String>,
+    /// In the project's folder; null when no file is to blame.
+    file: Option<String>,
+    /// From 1; null when the whole file is meant.
+    line: Option<usize>,
+    /// In characters, from 1.
+    column: Option<usize>,
+    /// How many characters are meant.
+    length: usize,
+    /// The line as written, with secrets masked.
+    source_line: Option<String>,
+}
+
+impl JsonSchema for Problem {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Shown::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Shown::json_schema(generator)
     }
 }
 

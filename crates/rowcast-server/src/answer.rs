@@ -6,6 +6,7 @@ use axum::response::IntoResponse;
 use rowcast_app::{Failure, Problem};
 use rowcast_core::code::ExitClass;
 use rowcast_core::{Code, Reason};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What a handler gives.
@@ -53,16 +54,21 @@ impl From<Reason> for Refusal {
     }
 }
 
-/// A problem, as it is sent.
-#[derive(Serialize)]
-struct Document<'a> {
+/// A problem, as RFC 9457 says.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct Document<'a> {
+    /// `urn:rowcast:error:CODE`.
     #[serde(rename = "type")]
     kind: String,
+    /// What the code means.
     title: &'a str,
     status: u16,
+    /// `rowcast explain CODE` says more.
     code: &'a str,
     /// What was attempted, on which object.
     detail: String,
+    /// The way out.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'a str>,
     /// Every problem, with its place in a file if it has one.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse as _;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use rowcast_app::serve::LiveRun;
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::App;
 use crate::answer::Answered;
 use crate::handlers::jobs::no_job;
+use crate::input::Of;
 
 /// How often a run that another server carries out, or that waits, is asked about.
 const LOOK: Duration = Duration::from_secs(1);
@@ -25,7 +26,7 @@ enum Next {
     Ended,
 }
 
-pub(crate) async fn events(State(app): State<App>, Path(job): Path<i64>) -> Answered {
+pub(crate) async fn events(State(app): State<App>, Of(job): Of<i64>) -> Answered {
     if app.service.job(job).await?.is_none() {
         return Err(no_job(job));
     }

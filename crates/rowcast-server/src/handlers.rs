@@ -7,27 +7,16 @@ pub(crate) mod service;
 pub(crate) mod syncs;
 pub(crate) mod tokens;
 
-use axum::extract::Query;
-use axum::extract::rejection::QueryRejection;
 use axum::http::StatusCode;
 use rowcast_core::{Code, Reason};
-use serde::Deserialize;
 
 use crate::answer::Refusal;
 
 /// Entries of a page that says no number.
 const PAGE: u32 = 100;
 
-type Asked<T> = Result<Query<T>, QueryRejection>;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Limited {
-    pub(crate) limit: Option<u32>,
-}
-
 /// A limit within bounds.
-pub(crate) fn within(limit: Option<u32>, usual: u32, max: u32) -> Result<u32, Refusal> {
+fn within(limit: Option<u32>, usual: u32, max: u32) -> Result<u32, Refusal> {
     let limit = limit.unwrap_or(usual);
     if (1..=max).contains(&limit) {
         return Ok(limit);

@@ -7,6 +7,7 @@
 mod access;
 mod answer;
 mod events;
+mod forms;
 mod handlers;
 mod input;
 mod metrics;

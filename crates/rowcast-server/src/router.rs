@@ -11,7 +11,7 @@ use crate::routes::ROUTES;
 use crate::{App, access};
 
 /// Most bytes of a request's body: keys to retry are the longest thing that is sent here.
-const BODY_MAX: usize = 1024 * 1024;
+pub(crate) const BODY_MAX: usize = 1024 * 1024;
 
 pub(crate) fn router(app: App) -> Router {
     let mut router = Router::new();

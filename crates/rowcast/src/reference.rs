@@ -29,6 +29,10 @@ pub(crate) fn write(folder: &Path) -> Result<(), Failure> {
     pages.push(("error-codes.md".to_owned(), error_codes()));
     pages.push(("exit-codes.md".to_owned(), exit_codes()));
     pages.push(("http-api.md".to_owned(), rowcast_server::openapi::page()));
+    pages.push((
+        "openapi.json".to_owned(),
+        format!("{:#}\n", rowcast_server::openapi::openapi()),
+    ));
     pages.push(("modes.md".to_owned(), modes()));
     for (name, text) in pages {
         std::fs::write(folder.join(name), text).map_err(failed)?;

@@ -9,6 +9,7 @@ use rowcast_core::{
     Code, Descriptor, DestinationConfig, Key, Mode, Object, Outcome, Reason, RunContext, Value,
 };
 use rowcast_destinations::manifest::{Manifest, built_in};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{read, read_fixture, shipped};
@@ -18,7 +19,7 @@ use crate::project::unknown;
 use crate::{Answer, Failure, Project, wire};
 
 /// One line of the list.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ConnectorRow {
     pub name: String,
     pub title: String,
@@ -33,7 +34,7 @@ pub struct ConnectorRow {
 }
 
 /// One connector in full.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ConnectorView {
     #[serde(flatten)]
     pub row: ConnectorRow,
@@ -151,7 +152,7 @@ fn words(operations: &[Operation]) -> Vec<String> {
 }
 
 /// What `connectors new` wrote.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct NewConnector {
     pub name: String,
     pub files: Vec<String>,
@@ -217,7 +218,7 @@ pub fn make(project: &Project, name: &str) -> Answer<NewConnector> {
 }
 
 /// How one fixture ended.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct FixtureResult {
     pub connector: String,
     pub fixture: String,
@@ -351,7 +352,7 @@ pub struct TryRequest {
 }
 
 /// What became of it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct TryView {
     pub requests: Vec<String>,
     /// `delivered`, `accepted`, `rejected`, `unknown`, `failed`, or `not sent`.

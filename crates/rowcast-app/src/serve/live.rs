@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rowcast_core::ledger::DiffCounts;
 use rowcast_engine::{Observer, Phase, Progress, Retrying};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
 /// A run that is going on.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct LiveRun {
     pub job: i64,
     pub sync: String,

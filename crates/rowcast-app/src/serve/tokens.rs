@@ -5,13 +5,16 @@ use std::time::Duration;
 use rowcast_core::settings::parse_duration;
 use rowcast_core::{Code, Reason, Secret};
 use rowcast_postgres::control::{NewToken, TokenRow};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Service;
 use crate::Answer;
 
 /// What a token permits; each scope includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Looking.
@@ -40,11 +43,12 @@ impl Scope {
 }
 
 /// A token to be made.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// Who or what it is for.
     pub name: String,
+    /// What it permits; each scope includes those before it.
     pub scope: Scope,
     /// How long it is good for, such as `90d`; for ever without it.
     #[serde(default)]
@@ -52,7 +56,7 @@ pub struct TokenRequest {
 }
 
 /// A token as it is listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TokenView {
     pub id: i64,
     pub name: String,
@@ -65,7 +69,7 @@ pub struct TokenView {
 }
 
 /// A token that was just made: the only time that it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct TokenMade {
     #[serde(flatten)]
     pub about: TokenView,

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use rowcast_core::{Code, Reason};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
@@ -40,7 +41,7 @@ pub struct SyncStatus {
 }
 
 /// A run as the `runs` view shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunRow {
     pub run: i64,
     pub sync: String,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rowcast_core::ledger::{DiffRequest, Lease, Ledger as _, OpenRequest};
 use rowcast_core::{Code, Key, Reason, RunReport, RunStatus, killpoint};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::types::Type;
 
@@ -72,7 +73,7 @@ pub struct AdoptRequest {
 }
 
 /// What was taken over, or would be.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Adopted {
     /// The old tool's tables that were read.
     pub tables: Vec<String>,

@@ -2,6 +2,7 @@
 //! however far back it is.
 
 use rowcast_core::Reason;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::types::Type;
 
@@ -24,7 +25,7 @@ pub struct LogFilter {
 }
 
 /// One line of the row log of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct LogLine {
     pub key: String,
     /// Microseconds since 1970: with the key, the place of the line.

@@ -1,22 +1,31 @@
 //! What happened: runs, their row logs, rejected rows, the story of one row.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use rowcast_app::history::{self, LogRequest};
-use rowcast_app::{Project, state};
+use rowcast_app::state;
 use rowcast_core::{Code, Reason};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Asked, Limited, PAGE, within};
+use super::{PAGE, within};
 use crate::App;
 use crate::answer::{Answered, Refusal, ok};
-use crate::input::query;
+use crate::input::{Asked, Of};
+
+/// How many rows.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limited {
+    /// Rows, 100 by default and 1,000 at most.
+    limit: Option<u32>,
+}
 
 pub(crate) async fn rejects(
     State(app): State<App>,
-    Path(name): Path<String>,
-    asked: Asked<Limited>,
+    Of(name): Of<String>,
+    Asked(of): Asked<Limited>,
 ) -> Answered {
-    let limit = within(query(asked)?.limit, PAGE, history::PAGE_MAX)?;
+    let limit = within(of.limit, PAGE, history::PAGE_MAX)?;
     ok(&state::rejects(&app.service.project(), &name, limit).await?)
 }
 
@@ -33,69 +42,77 @@ fn one_key(text: &str) -> Result<Vec<String>, Refusal> {
     }
 }
 
-#[derive(Deserialize)]
+/// Which row.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OfKey {
+    /// Its primary key, as on the command line.
     key: String,
 }
 
 pub(crate) async fn why(
     State(app): State<App>,
-    Path(name): Path<String>,
-    asked: Asked<OfKey>,
+    Of(name): Of<String>,
+    Asked(of): Asked<OfKey>,
 ) -> Answered {
-    let OfKey { key } = query(asked)?;
-    let key = one_key(&key)?;
+    let key = one_key(&of.key)?;
     ok(&rowcast_app::why::why(&app.service.project(), &name, &key).await?)
 }
 
-#[derive(Deserialize)]
+/// Which runs.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Before {
+    /// Entries of a page, 100 by default and 1,000 at most.
     limit: Option<u32>,
+    /// `next` of the page before.
     before: Option<i64>,
 }
 
 pub(crate) async fn runs(
     State(app): State<App>,
-    Path(name): Path<String>,
-    asked: Asked<Before>,
+    Of(name): Of<String>,
+    Asked(of): Asked<Before>,
 ) -> Answered {
-    let asked = query(asked)?;
-    let limit = within(asked.limit, PAGE, history::PAGE_MAX)?;
-    ok(&history::runs(&app.service.project(), &name, asked.before, limit).await?)
+    let limit = within(of.limit, PAGE, history::PAGE_MAX)?;
+    ok(&history::runs(&app.service.project(), &name, of.before, limit).await?)
 }
 
 pub(crate) async fn one_run(
     State(app): State<App>,
-    Path((name, run)): Path<(String, i64)>,
+    Of((name, run)): Of<(String, i64)>,
 ) -> Answered {
     ok(&history::run(&app.service.project(), &name, run).await?)
 }
 
-#[derive(Deserialize)]
+/// Which lines of a row log.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OfLog {
+    /// Entries of a page, 100 by default and 1,000 at most.
     limit: Option<u32>,
+    /// `next` of the page before.
     after: Option<String>,
+    /// Only this key.
     key: Option<String>,
+    /// Only this outcome.
     outcome: Option<String>,
+    /// Only this code.
     code: Option<String>,
 }
 
 pub(crate) async fn row_log(
     State(app): State<App>,
-    Path((name, run)): Path<(String, i64)>,
-    asked: Asked<OfLog>,
+    Of((name, run)): Of<(String, i64)>,
+    Asked(of): Asked<OfLog>,
 ) -> Answered {
-    let asked = query(asked)?;
     let request = LogRequest {
-        key: asked.key,
-        outcome: asked.outcome,
-        code: asked.code,
-        after: asked.after,
-        limit: within(asked.limit, PAGE, history::PAGE_MAX)?,
+        key: of.key,
+        outcome: of.outcome,
+        code: of.code,
+        after: of.after,
+        limit: within(of.limit, PAGE, history::PAGE_MAX)?,
     };
-    let project: Project = app.service.project();
+    let project = app.service.project();
     ok(&history::row_log(&project, &name, run, &request).await?)
 }

@@ -1,17 +1,18 @@
 //! Runs that were asked for, and those that are going on.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use rowcast_core::{Code, Reason};
 
 use crate::App;
 use crate::answer::{Answered, Refusal, ok};
+use crate::input::Of;
 
 pub(crate) async fn live(State(app): State<App>) -> Answered {
     ok(&app.service.live().runs())
 }
 
-pub(crate) async fn job(State(app): State<App>, Path(job): Path<i64>) -> Answered {
+pub(crate) async fn job(State(app): State<App>, Of(job): Of<i64>) -> Answered {
     match app.service.job(job).await? {
         Some(found) => ok(&found),
         None => Err(no_job(job)),

@@ -1,23 +1,43 @@
 //! The service itself: probes, the project as it is served, checks of it.
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
+use rowcast_app::Problem;
+use rowcast_app::validate::Summary;
 use rowcast_core::{Code, Reason};
-use serde::Deserialize;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::App;
 use crate::answer::{Answered, Refusal, ok};
-use crate::input::body;
+use crate::input::Given;
+
+/// That the process lives.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Alive {
+    /// `alive`.
+    status: &'static str,
+}
 
 pub(crate) async fn health() -> Answered {
-    ok(&json!({ "status": "alive" }))
+    ok(&Alive { status: "alive" })
+}
+
+/// That it can do its work.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Ready {
+    /// `ready`.
+    status: &'static str,
+    /// Problems of files that were changed; the project from before is served.
+    problems: usize,
 }
 
 pub(crate) async fn ready(State(app): State<App>) -> Answered {
     match app.service.ready().await {
-        Ok(()) => ok(&json!({ "status": "ready", "problems": app.service.problems().len() })),
+        Ok(()) => ok(&Ready {
+            status: "ready",
+            problems: app.service.problems().len(),
+        }),
         Err(failure) => {
             // Probes need no token, so they are not told where the database is.
             tracing::warn!(problems = failure.problems.len(), "not ready");
@@ -28,23 +48,44 @@ pub(crate) async fn ready(State(app): State<App>) -> Answered {
     }
 }
 
+/// The project as it is served.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Served {
+    project: Summary,
+    /// What is wrong with files that were changed; the project from before is served.
+    problems: Vec<Problem>,
+}
+
 pub(crate) async fn project(State(app): State<App>) -> Answered {
-    let summary = rowcast_app::validate::summary(&app.service.project());
-    ok(&json!({ "project": summary, "problems": app.service.problems() }))
+    ok(&Served {
+        project: rowcast_app::validate::summary(&app.service.project()),
+        problems: app.service.problems(),
+    })
+}
+
+/// What the files say now.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Validated {
+    valid: bool,
+    problems: Vec<Problem>,
 }
 
 pub(crate) async fn validate(State(app): State<App>) -> Answered {
     let problems = app.service.validate();
-    ok(&json!({ "valid": problems.is_empty(), "problems": problems }))
+    ok(&Validated {
+        valid: problems.is_empty(),
+        problems,
+    })
 }
 
-#[derive(Default, Deserialize)]
+/// What to check.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Names {
+pub(crate) struct CheckOf {
+    /// Sources and destinations; all without it.
     names: Vec<String>,
 }
 
-pub(crate) async fn check(State(app): State<App>, bytes: Bytes) -> Answered {
-    let names: Names = body(&bytes)?;
-    ok(&rowcast_app::check::check(&app.service.project(), &names.names).await?)
+pub(crate) async fn check(State(app): State<App>, Given(of): Given<CheckOf>) -> Answered {
+    ok(&rowcast_app::check::check(&app.service.project(), &of.names).await?)
 }

@@ -1,26 +1,28 @@
 //! Tokens of the API.
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::body::Body;
+use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use rowcast_app::serve::TokenRequest;
 
 use crate::App;
 use crate::answer::{Answered, Refusal, json as answer, ok};
-use crate::input::body;
+use crate::input::{Given, Of};
 
 pub(crate) async fn tokens(State(app): State<App>) -> Answered {
     ok(&app.service.tokens().await?)
 }
 
-pub(crate) async fn make_token(State(app): State<App>, bytes: Bytes) -> Answered {
-    let request: TokenRequest = body(&bytes)?;
+pub(crate) async fn make_token(
+    State(app): State<App>,
+    Given(request): Given<TokenRequest>,
+) -> Answered {
     let made = app.service.make_token(&request).await?;
     Ok(answer(StatusCode::CREATED, &made))
 }
 
-pub(crate) async fn revoke_token(State(app): State<App>, Path(id): Path<i64>) -> Answered {
+pub(crate) async fn revoke_token(State(app): State<App>, Of(id): Of<i64>) -> Answered {
     app.service.revoke_token(id).await?;
     Ok::<Response<Body>, Refusal>(StatusCode::NO_CONTENT.into_response())
 }

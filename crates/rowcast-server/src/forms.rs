@@ -1,0 +1,33 @@
+//! Answers that are no JSON, for the description of routes.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+macro_rules! forms {
+    ($($(#[$about:meta])* $name:ident $media:literal;)*) => {$(
+        $(#[$about])*
+        pub(crate) struct $name;
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "contentMediaType": $media })
+            }
+        }
+    )*};
+}
+
+forms! {
+    /// Plain text.
+    Text "text/plain";
+    /// Server-sent events.
+    Events "text/event-stream";
+}

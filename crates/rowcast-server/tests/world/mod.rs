@@ -1,0 +1,186 @@
+//! A server of a project over real connections and a real database, whose every answer is held
+//! against the description of the API.
+
+#![allow(dead_code)] // each test file takes what it needs
+
+mod described;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Mutex;
+
+use rowcast_app::serve::{ServeOptions, Service};
+use rowcast_server::Server;
+use rowcast_testkit::api::Api;
+use rowcast_testkit::postgres::{Cluster, Database};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) struct World {
+    pub(crate) service: Service,
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) token: String,
+    stop: CancellationToken,
+    pub(crate) crm: Api,
+    pub(crate) database: Database,
+    pub(crate) folder: tempfile::TempDir,
+    running: Option<tokio::task::JoinHandle<()>>,
+    /// Routes that gave what was asked, `get /api/v1/syncs`.
+    pub(crate) walked: Mutex<BTreeSet<String>>,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}\n{}", self.head, self.body);
+        self
+    }
+}
+
+pub(crate) fn write(dir: &Path, name: &str, text: &str) {
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+impl World {
+    /// A server of a project that sends forty customers to a service; nothing runs before `begin`.
+    pub(crate) async fn open(name: &str) -> Self {
+        let database = Cluster::shared().database(name);
+        Cluster::shared().psql(
+            &database.name,
+            "CREATE TABLE customers (id int PRIMARY KEY, email text);
+             INSERT INTO customers SELECT n, n || '@example.com' FROM generate_series(1, 40) n",
+        );
+        let crm = Api::start();
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        write(dir, "rowcast.yml", "project: shop\nversion: 1\n");
+        write(
+            dir,
+            "sources/shop.yml",
+            &format!(
+                "source: shop\nurl: {}\nsslmode: disable\nallow_superuser: true\n",
+                database.url()
+            ),
+        );
+        write(
+            dir,
+            "models/customers.yml",
+            "model: customers\nsource: shop\ntable: customers\nprimary_key: [id]\nsensitive: [email]\n",
+        );
+        write(
+            dir,
+            "destinations/crm.yml",
+            &format!(
+                "destination: crm\nconnector: http\nsettings: {{ url: \"{}\" }}\n\
+                 batch: {{ max_records: 20 }}\nallow_addresses: [127.0.0.0/8]\n",
+                crm.url("/customers")
+            ),
+        );
+        write(
+            dir,
+            "syncs/crm.yml",
+            "sync: crm\nmodel: customers\ndestination: crm\nobject: customer\nfields: { email: email }\n\
+             schedule: { cron: \"0 6 1 1 *\", timezone: Europe/Paris }\nlog: all\n",
+        );
+        let service = Service::open(ServeOptions {
+            dir: dir.to_owned(),
+            env: None,
+            database: None,
+            jobs: 4,
+        })
+        .await
+        .unwrap();
+        let stop = CancellationToken::new();
+        let server = Server::bind(service.clone(), ([127, 0, 0, 1], 0).into(), &stop)
+            .await
+            .unwrap();
+        let address = server.address().unwrap();
+        tokio::spawn(server.serve());
+        let token = service.first_token().await.unwrap().unwrap();
+        assert!(service.first_token().await.unwrap().is_none());
+        Self {
+            service,
+            address,
+            token: token.reveal().clone(),
+            stop,
+            crm,
+            database,
+            folder,
+            running: None,
+            walked: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn begin(&mut self) {
+        let (service, stop) = (self.service.clone(), self.stop.clone());
+        self.running = Some(tokio::spawn(async move { service.run(&stop).await }));
+    }
+
+    pub(crate) async fn end(self) {
+        self.stop.cancel();
+        if let Some(running) = self.running {
+            running.await.unwrap();
+        }
+    }
+
+    pub(crate) async fn ask_as(
+        &self,
+        token: Option<&str>,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let authorization = token.map_or(String::new(), |token| {
+            format!("Authorization: Bearer {token}\r\n")
+        });
+        let request = format!(
+            "{} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{authorization}\
+             Content-Length: {}\r\n\r\n{body}",
+            method.to_uppercase(),
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
+        let answer = Answer {
+            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+            head: head.to_lowercase(),
+            body: body.to_owned(),
+        };
+        if let Some(route) = described::hold(method, path, &answer) {
+            self.walked.lock().unwrap().insert(route);
+        }
+        answer
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask_as(Some(&self.token), "get", path, "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
+        self.ask_as(Some(&self.token), "post", path, body).await
+    }
+
+    /// Follows a job to its end.
+    pub(crate) async fn ended(&self, job: i64) -> String {
+        self.get(&format!("/api/v1/jobs/{job}/events"))
+            .await
+            .expect(200)
+            .body
+    }
+}
