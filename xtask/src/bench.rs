@@ -23,6 +23,26 @@ pub(crate) fn run(words: &[&str]) -> Outcome {
         }
         return process::run(&mut command);
     }
+    measure(words)
+}
+
+/// Runs a measurement of the server with these words.
+///
+/// # Errors
+/// A build failed, there is no PostgreSQL, or a bar is missed.
+pub(crate) fn of_the_server(name: &str, words: &[&str]) -> Outcome {
+    let mut all = vec![name];
+    all.extend(words);
+    if words.iter().any(|word| ["--help", "-h"].contains(word)) {
+        cargo(&["build", "--quiet", "--package", "rowcast-bench"])?;
+        let program = workspace::target_folder()?.join("debug/rowcast-bench");
+        return process::run(Command::new(program).args(&all[..1]).arg("--help"));
+    }
+    measure(&all)
+}
+
+fn measure(words: &[&str]) -> Outcome {
+    let target = workspace::target_folder()?;
     let programs = postgres::ensure()?;
     cargo(&[
         "build",

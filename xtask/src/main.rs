@@ -35,6 +35,8 @@ Commands:
   tidy                The rules a compiler does not know: floors, names, pages, rules and tests
   generate [--check]  Write the reference pages that come from code, or say which are out of date
   bench [OPTIONS]     Measure the release program; `cargo xtask bench --help` says how
+  soak [--minutes N]  A hundred syncs for half an hour: memory, descriptors, connections, stuck runs
+  service             How fast the API answers with long histories, and runs begin
   sim [--seed N] [--seeds N]
                       The engine's simulation: one seed with its trace, or so many seeds
   fuzz TARGET [--seconds N]
@@ -65,6 +67,8 @@ fn main() -> ExitCode {
         ["generate"] => generate::run(generate::Do::Write),
         ["generate", "--check"] => generate::run(generate::Do::Compare),
         ["bench", words @ ..] => bench::run(words),
+        ["soak", words @ ..] => bench::of_the_server("soak", words),
+        ["service", words @ ..] => bench::of_the_server("service", words),
         ["sim", options @ ..] => sim(options),
         ["fuzz", target] => fuzz(target, "60"),
         ["fuzz", target, "--seconds", seconds] => fuzz(target, seconds),

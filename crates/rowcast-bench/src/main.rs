@@ -20,6 +20,7 @@ mod project;
 mod proxy;
 mod results;
 mod scenario;
+mod service;
 mod sink;
 mod stats;
 mod svg;
@@ -48,6 +49,12 @@ fn main() -> ExitCode {
             Ok(port) => load::process(Path::new(folder), port),
             Err(_) => Err("that is no port".to_owned()),
         },
+        ["soak" | "service", "--help" | "-h"] => {
+            say(service::HELP);
+            Ok(())
+        }
+        ["soak", ..] => service::Options::read(&words[1..]).and_then(|o| service::soak::run(&o)),
+        ["service", ..] => service::Options::read(&words[1..]).and_then(|o| service::speed::run(&o)),
         ["--help" | "-h" | "help"] => {
             say(options::HELP);
             Ok(())
