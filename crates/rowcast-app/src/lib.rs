@@ -11,6 +11,7 @@ pub mod check;
 pub mod connectors;
 mod environment;
 pub mod failure;
+pub mod health;
 pub mod history;
 pub mod import;
 pub mod init;
@@ -46,6 +47,12 @@ pub type Answer<T> = Result<T, Failure>;
 pub fn seconds_since(instant: &str) -> Option<u64> {
     let ahead = seconds_from_now(instant)?;
     Some(ahead.min(0).unsigned_abs())
+}
+
+/// Seconds from 1970 to an instant in RFC 3339; `None` when it is none.
+pub fn seconds_of(instant: &str) -> Option<i64> {
+    let instant: jiff::Timestamp = instant.parse().ok()?;
+    Some(instant.as_second())
 }
 
 /// Seconds until an instant in RFC 3339, negative when it has passed; `None` when it is none.

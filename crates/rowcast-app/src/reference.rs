@@ -15,6 +15,10 @@ pub fn pages() -> Vec<(String, String)> {
         rowcast_core::mapping::reference_markdown(),
     ));
     pages.push((
+        "views.md".to_owned(),
+        rowcast_postgres::ledger::views::page(),
+    ));
+    pages.push((
         "yaml-connector.md".to_owned(),
         rowcast_config::reference::described_markdown(
             "connectors/*.yml",

@@ -9,6 +9,7 @@ mod live;
 mod place;
 mod reload;
 mod schedule;
+mod standing;
 mod tokens;
 mod work;
 

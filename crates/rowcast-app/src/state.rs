@@ -11,7 +11,8 @@ use rowcast_postgres::ledger::{RunRow, StateAdmin};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::view::{RejectView, RunSummary, SyncStatus};
+use crate::health::{Activity, Health};
+use crate::view::{CostView, RejectView, StepView, RunSummary, SyncStatus};
 use crate::{Answer, Project, key, wire};
 
 /// What a command did to a sync's state.
@@ -91,20 +92,30 @@ pub async fn status(project: &Project, syncs: &[String]) -> Answer<Vec<SyncStatu
             .as_ref()
             .and_then(|found| found.last_run.clone())
             .map(summary);
+        let last_ended = found
+            .as_ref()
+            .and_then(|found| found.last_ended.clone())
+            .map(summary);
+        let running = found.as_ref().is_some_and(|found| found.running);
         let paused =
             project.paused(sync).is_some() || found.as_ref().is_some_and(|found| found.paused);
         let rejects = found
             .as_ref()
             .map_or(0, |found| found.rejects.unsigned_abs());
         all.push(SyncStatus {
-            health: health(paused, last_run.as_ref(), rejects),
+            health: Health::of(last_ended.as_ref(), rejects),
+            activity: Activity::of(
+                running,
+                found.as_ref().is_some_and(|found| found.waiting),
+                paused,
+            ),
             sync: name,
             model: sync.model.clone(),
             destination: match &sync.object {
                 Some(object) => format!("{} / {object}", sync.destination),
                 None => sync.destination.clone(),
             },
-            running: found.as_ref().is_some_and(|found| found.running),
+            running,
             rows_in_state: found.as_ref().map_or(0, |found| found.rows.unsigned_abs()),
             rejects,
             due: crate::schedule::due(sync),
@@ -112,20 +123,6 @@ pub async fn status(project: &Project, syncs: &[String]) -> Answer<Vec<SyncStatu
         });
     }
     Ok(all)
-}
-
-/// One word for a sync: the worst of what is known.
-fn health(paused: bool, last: Option<&RunSummary>, rejects: u64) -> &'static str {
-    match last {
-        _ if paused => "paused",
-        None => "new",
-        Some(run) => match run.status.as_str() {
-            "failed" => "failing",
-            "held" | "partial" | "cancelled" => "warning",
-            _ if rejects > 0 => "warning",
-            _ => "healthy",
-        },
-    }
 }
 
 /// The latest runs, newest first; `limit` of each sync.
@@ -163,7 +160,23 @@ fn summary(run: RunRow) -> RunSummary {
         delivered: count(run.delivered),
         rejected: count(run.rejected),
         invalid: count(run.invalid),
+        pending: count(run.pending),
         failure: run.error_message,
+        cost: CostView::of_row(
+            run.read,
+            run.state_rows,
+            run.database_us,
+            run.wal_bytes,
+            run.wal_of,
+        ),
+        steps: run
+            .steps
+            .into_iter()
+            .map(|step| StepView {
+                step: std::borrow::Cow::Owned(step.step),
+                duration_ms: step.duration_us / 1_000,
+            })
+            .collect(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The forms in which answers are shown: every struct serializes to what `--json` prints and the
 //! HTTP API returns. Field names are the glossary's and part of the contract.
 
+use std::borrow::Cow;
+
 use rowcast_core::destination::CheckStatus;
 use rowcast_core::guard::Held;
 use rowcast_core::{Check, RunReport, RunStatus};
@@ -8,6 +10,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use rowcast_config::Problem;
+
+use crate::health::{Activity, Health};
 
 /// One named check.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -47,7 +51,7 @@ pub struct ReasonCount {
 /// One step of the flow with its duration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StepView {
-    pub step: &'static str,
+    pub step: Cow<'static, str>,
     pub duration_ms: u64,
 }
 
@@ -87,6 +91,8 @@ pub struct RunView {
     pub guards: Vec<GuardView>,
     pub notes: Vec<String>,
     pub steps: Vec<StepView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostView>,
     #[serde(skip)]
     pub ended: RunStatus,
     #[serde(skip)]
@@ -167,10 +173,16 @@ impl RunView {
                 .phases
                 .iter()
                 .map(|(step, us)| StepView {
-                    step,
+                    step: Cow::Borrowed(*step),
                     duration_ms: us / 1_000,
                 })
                 .collect(),
+            cost: report.cost.map(|cost| CostView {
+                database_ms: cost.database_us / 1_000,
+                rows_read: c.read + c.state_rows,
+                wal_bytes: cost.wal.map(|(bytes, _)| bytes),
+                wal_of: cost.wal.map(|(_, of)| Cow::Borrowed(of.as_str())),
+            }),
             ended: report.status,
             first: c.state_rows == 0 && c.read > 0,
         }
@@ -303,8 +315,10 @@ pub struct SyncStatus {
     pub sync: String,
     pub model: String,
     pub destination: String,
-    /// `healthy`, `warning`, `failing`, `paused`, `new`.
-    pub health: &'static str,
+    /// What its last run left.
+    pub health: Health,
+    /// What it does now.
+    pub activity: Activity,
     pub running: bool,
     pub rows_in_state: u64,
     pub rejects: u64,
@@ -315,7 +329,7 @@ pub struct SyncStatus {
 }
 
 /// A run in a list.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct RunSummary {
     pub sync: String,
     pub run: i64,
@@ -330,8 +344,47 @@ pub struct RunSummary {
     pub delivered: u64,
     pub rejected: u64,
     pub invalid: u64,
+    pub pending: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<CostView>,
+    pub steps: Vec<StepView>,
+}
+
+/// What a run cost the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CostView {
+    /// How long the run waited for source and state; what overlaps counts once.
+    pub database_ms: u64,
+    /// Rows of the model and of the state it was compared with.
+    pub rows_read: u64,
+    /// Bytes of write-ahead log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wal_bytes: Option<u64>,
+    /// Whose: `run`, written by the run's own connection, or `server`, written by the whole server
+    /// meanwhile, of which the run's share is at most all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wal_of: Option<Cow<'static, str>>,
+}
+
+impl CostView {
+    /// As it is stored; `None` for a run that has not ended, or of an earlier version.
+    pub(crate) fn of_row(
+        read: Option<i64>,
+        state_rows: Option<i64>,
+        database_us: Option<i64>,
+        wal_bytes: Option<i64>,
+        wal_of: Option<String>,
+    ) -> Option<Self> {
+        let count = |count: Option<i64>| count.map_or(0, i64::unsigned_abs);
+        Some(Self {
+            database_ms: database_us?.unsigned_abs() / 1_000,
+            rows_read: count(read) + count(state_rows),
+            wal_bytes: wal_bytes.map(i64::unsigned_abs),
+            wal_of: wal_of.map(Cow::Owned),
+        })
+    }
 }
 
 /// A row that the destination rejected.

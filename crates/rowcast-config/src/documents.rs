@@ -117,7 +117,7 @@ fn project() -> Document {
                     Key::optional("row_log", Shape::Period, "How long the row log is kept")
                         .default("30d"),
                 ]),
-                "How long history is kept in the state schema; read, but nothing is removed yet",
+                "How long history is kept in the state schema; each run forgets what is older",
             ),
             Key::optional(
                 "spool",

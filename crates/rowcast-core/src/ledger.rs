@@ -17,7 +17,7 @@ use crate::guard::Held;
 use crate::key::Key;
 use crate::mapping::Plain;
 use crate::record::Operation;
-use crate::report::RunReport;
+use crate::report::{Cost, RunReport};
 use crate::row::Schema;
 use crate::settle::Settled;
 use crate::value::Value;
@@ -275,4 +275,9 @@ pub trait Ledger: Send + Sync {
         lease: &'a Lease,
         report: &'a RunReport,
     ) -> BoxFuture<'a, Result<(), Reason>>;
+
+    /// What the run cost the database, once it is finished; `None` where nobody measures it.
+    fn cost(&self) -> Option<Cost> {
+        None
+    }
 }

@@ -34,6 +34,34 @@ impl RunStatus {
     }
 }
 
+/// What a run cost the database, beside the rows it read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// How long the run waited for source and state, in microseconds; what overlaps counts once.
+    pub database_us: u64,
+    /// Bytes of write-ahead log, and whose; `None` when it could not be learned.
+    pub wal: Option<(u64, WalOf)>,
+}
+
+/// Whose write-ahead log was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WalOf {
+    /// What the run's own connection wrote.
+    Run,
+    /// What the whole server wrote meanwhile: the run's share is at most that.
+    Server,
+}
+
+impl WalOf {
+    /// The word used everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// Everything a run did, in counts. Every row and every change is in exactly one bucket.
 #[derive(Debug, Clone)]
 pub struct RunReport {
@@ -66,6 +94,8 @@ pub struct RunReport {
     pub notes: Vec<String>,
     /// Duration of each step in microseconds, in the order of the flow.
     pub phases: Vec<(&'static str, u64)>,
+    /// What it cost the database, where that is measured.
+    pub cost: Option<Cost>,
 }
 
 impl RunReport {
@@ -92,6 +122,7 @@ impl RunReport {
             guards: Vec::new(),
             notes: Vec::new(),
             phases: Vec::new(),
+            cost: None,
         }
     }
 

@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod spill;
 mod supply;
+mod trace;
 
 pub use backoff::wait_before_retry;
 pub use clock::{Clock, SystemClock};

@@ -15,6 +15,7 @@ use rowcast_core::{
     RunContext, RunReport, RunStatus, SyncPlan, killpoint,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 use crate::backoff::wait_before_retry;
 use crate::clock::{Clock, SystemClock};
@@ -26,6 +27,7 @@ use crate::prepare::Preparer;
 use crate::preview::{limited, preview};
 use crate::report::{Tally, total};
 use crate::supply::Supply;
+use crate::trace;
 
 /// What a run works with.
 #[derive(Clone)]
@@ -96,9 +98,11 @@ pub async fn run(mut input: RunInput) -> Result<RunReport, Reason> {
     let started_at = input.clock.now_us();
     input.options.open.request_timeout = input.destination.capabilities().timeout;
     input.observer.phase(Phase::Open);
+    let span = trace::run(&input.plan.name, &input.options.open.trigger);
+    let step = trace::step(&span, Phase::Open);
     let opened = tokio::select! {
         biased;
-        opened = input.ledger.open(&input.options.open) => opened?,
+        opened = input.ledger.open(&input.options.open).instrument(step.clone()) => opened?,
         () = input.cancel.cancelled() => return Err(cancelled()),
     };
     killpoint::reach("run-opened");
@@ -125,6 +129,8 @@ pub async fn run(mut input: RunInput) -> Result<RunReport, Reason> {
         tally: Tally::default(),
         cancelled_at: None,
         phase: (Phase::Open, began),
+        span: trace::of(span, &lease),
+        step,
         renewal: Some(renewal),
         input,
         lease,
@@ -150,6 +156,9 @@ struct Running {
     cancelled_at: Option<Instant>,
     began: Instant,
     phase: (Phase, Instant),
+    /// Of the whole run, and of the step it is in.
+    span: Span,
+    step: Span,
 }
 
 impl Running {
@@ -171,9 +180,9 @@ impl Running {
 
         self.enter(Phase::Deliver);
         let mut delivery = self.delivery(changes)?;
-        delivery.deliver().await;
+        delivery.deliver().instrument(self.step.clone()).await;
         self.enter(Phase::Publish);
-        delivery.publish().await;
+        delivery.publish().instrument(self.step.clone()).await;
 
         self.complete = delivery.is_complete();
         if delivery.budget_spent() {
@@ -194,6 +203,7 @@ impl Running {
         let spent = now.saturating_duration_since(since).as_micros() as u64;
         self.report.phases.push((before.as_str(), spent));
         self.input.observer.phase(phase);
+        self.step = trace::step(&self.span, phase);
     }
 
     fn note(&mut self, note: String) {
@@ -250,11 +260,11 @@ impl Running {
 
     async fn diff(&mut self) -> Result<ChangeSet, Stop> {
         let (ledger, lease) = (self.input.ledger.clone(), self.lease.clone());
-        let request = self.input.options.diff.clone();
+        let (request, step) = (self.input.options.diff.clone(), self.step.clone());
         let changes = self
             .unless_stopped(Box::pin(async move {
                 ledger.changes(Some(&lease), &request).await
-            }))
+            }.instrument(step)))
             .await?
             .map_err(stop_for)?;
         self.report.counts = changes.counts;
@@ -381,7 +391,7 @@ impl Running {
         if !self.lease.is_lost() {
             let finished = tokio::select! {
                 biased;
-                finished = self.input.ledger.finish(&self.lease, &self.report) => finished,
+                finished = self.input.ledger.finish(&self.lease, &self.report).instrument(self.step.clone()) => finished,
                 () = self.patience() => Err(Reason::new(
                     Code::RunFailed,
                     "the report could not be written in time",
@@ -394,7 +404,9 @@ impl Running {
                 self.report.failure = Some(reason);
             }
         }
+        self.report.cost = self.input.ledger.cost();
         killpoint::reach("run-finished");
+        trace::ended(&self.span, &self.report);
         self.report
     }
 

@@ -12,6 +12,7 @@ mod change_set;
 mod commit;
 mod config;
 mod copy;
+mod cost;
 mod cursor;
 mod decode;
 mod diff;
@@ -48,6 +49,7 @@ mod sink;
 mod spool;
 mod step;
 mod tuple;
+pub mod views;
 mod writes;
 
 use std::sync::atomic::AtomicBool;
@@ -56,10 +58,11 @@ use std::time::Duration;
 use rowcast_core::destination::Committed;
 use rowcast_core::guard::Held;
 use rowcast_core::ledger::{ChangeSet, DiffRequest, Lease, Ledger, OpenRequest, Opened, Step};
+use rowcast_core::report::Cost;
 use rowcast_core::{BoxFuture, Reason, RunReport};
 use tokio::sync::Mutex;
 
-pub use admin::{Biography, LogEntry, RejectRow, RunRow, StateAdmin, SyncStatus};
+pub use admin::{Biography, LogEntry, RejectRow, RunRow, StateAdmin, StepRow, SyncStatus};
 pub use adopt::{AdoptRequest, Adopted, Belief, OldTool};
 pub use config::{CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, SyncSpec};
 pub use pages::{LogFilter, LogLine};
@@ -85,6 +88,7 @@ pub struct PgLedger {
     first_seed: Option<i64>,
     retention: Option<Retention>,
     session: Mutex<Option<Session>>,
+    meter: cost::Meter,
 }
 
 impl std::fmt::Debug for PgLedger {
@@ -111,6 +115,7 @@ struct Session {
     registered: Registered,
     term: Duration,
     source: SourceIdentity,
+    began: cost::Began,
     moved_back: Option<Held>,
     logged: Logged,
     after: AfterDiff,
@@ -164,6 +169,7 @@ impl PgLedger {
             first_seed: None,
             retention: None,
             session: Mutex::new(None),
+            meter: cost::Meter::default(),
         }
     }
 
@@ -215,7 +221,8 @@ impl PgLedger {
 
 impl Ledger for PgLedger {
     fn open<'a>(&'a self, request: &'a OpenRequest) -> BoxFuture<'a, Result<Opened, Reason>> {
-        Box::pin(self.open_session(request))
+        self.meter.restart();
+        Box::pin(self.meter.timed(self.open_session(request)))
     }
 
     fn recover<'a>(
@@ -223,10 +230,10 @@ impl Ledger for PgLedger {
         lease: &'a Lease,
         committed: &'a [Committed],
     ) -> BoxFuture<'a, Result<(), Reason>> {
-        Box::pin(async move {
+        Box::pin(self.meter.timed(async move {
             let recovered = self.recover_intents(lease, committed).await;
             recovered.map_err(layout::not_writable)
-        })
+        }))
     }
 
     fn changes<'a>(
@@ -234,15 +241,15 @@ impl Ledger for PgLedger {
         lease: Option<&'a Lease>,
         request: &'a DiffRequest,
     ) -> BoxFuture<'a, Result<ChangeSet, Reason>> {
-        Box::pin(self.extract(lease, request))
+        Box::pin(self.meter.timed(self.extract(lease, request)))
     }
 
     fn commit<'a>(&'a self, lease: &'a Lease, step: Step) -> BoxFuture<'a, Result<(), Reason>> {
-        Box::pin(self.commit_step(lease, step))
+        Box::pin(self.meter.timed(self.commit_step(lease, step)))
     }
 
     fn renew<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), Reason>> {
-        Box::pin(self.renew_lease(lease))
+        Box::pin(self.meter.timed(self.renew_lease(lease)))
     }
 
     fn finish<'a>(
@@ -250,6 +257,10 @@ impl Ledger for PgLedger {
         lease: &'a Lease,
         report: &'a RunReport,
     ) -> BoxFuture<'a, Result<(), Reason>> {
-        Box::pin(self.finish_run(lease, report))
+        Box::pin(self.meter.timed(self.finish_run(lease, report)))
+    }
+
+    fn cost(&self) -> Option<Cost> {
+        self.meter.cost()
     }
 }

@@ -248,3 +248,62 @@ async fn a_connection_that_is_lost_is_made_again() {
     );
     control.ping().await.unwrap();
 }
+
+/// Tables, columns, indexes and constraints of a control schema, as the server describes them.
+async fn shape(database: &Database) -> Vec<String> {
+    let connector = Connector::new(ConnectConfig::from_url(&database.url()).unwrap());
+    let connection = connector.connect().await.unwrap();
+    let sql = "SELECT format('%s.%s %s %s %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
+                 pg_get_expr(d.adbin, d.adrelid)) \
+               FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 \
+               LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum \
+               WHERE c.relnamespace = '_rowcast'::regnamespace AND c.relkind = 'r' \
+               UNION SELECT indexdef FROM pg_indexes WHERE schemaname = '_rowcast' \
+               UNION SELECT format('%s %s', conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint \
+                 WHERE connamespace = '_rowcast'::regnamespace ORDER BY 1";
+    let rows = connection.client.query(sql, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_earlier_layout_is_brought_up_and_its_jobs_go_on() {
+    let (now, _) = prepared("control_now").await;
+    let wanted = shape(&now).await;
+    let dumps = [include_str!("control_1.sql"), include_str!("control_2.sql")];
+    for (number, dump) in dumps.into_iter().enumerate() {
+        let layout = number + 1;
+        let database = Cluster::shared().database(&format!("control_of_{layout}"));
+        let connector = Connector::new(ConnectConfig::from_url(&database.url()).unwrap());
+        let connection = connector.connect().await.unwrap();
+        connection.client.batch_execute(dump).await.unwrap();
+        let control = control(&database);
+        control.prepare().await.unwrap();
+        assert_eq!(shape(&database).await, wanted, "brought up from {layout}");
+        // Twice is once.
+        control.prepare().await.unwrap();
+
+        let until = control.schedules(&["orders".into()], 0).await.unwrap();
+        assert_eq!(until, [("orders".to_owned(), 1_793_512_800_000_000)]);
+        let orders = claim(&control, "here", &["orders", "items"], LEASE).await;
+        let orders = orders.expect("the job of the server that is gone");
+        assert_eq!((orders.sync.as_str(), orders.attempt), ("orders", 2));
+        assert!(orders.began, "a full resend would not begin anew");
+        let items = claim(&control, "here", &["orders", "items"], LEASE).await;
+        let items = items.expect("the job that waits");
+        assert_eq!(items.request, "{\"full\":true}");
+        let parents = ["orders".to_owned(), "items".to_owned()];
+        let report = Arrival {
+            sync: "report",
+            source: "shop",
+            parents: &parents,
+            counts: true,
+            request: "{}",
+        };
+        // `orders` had arrived before: the other one completes it.
+        assert!(end(&control, &items, &[report]).await);
+        let report = claim(&control, "here", &["report"], LEASE).await;
+        assert_eq!(report.map(|job| job.trigger).as_deref(), Some("after"));
+        let tokens = control.tokens().await.unwrap();
+        assert_eq!(tokens.len(), usize::from(layout > 1));
+    }
+}

@@ -216,7 +216,7 @@ async fn a_paused_sync_does_not_run_until_it_is_resumed() {
     let left = shop.run("run", 0);
     assert!(left.stderr.contains("paused"), "{}", left.stderr);
     assert_eq!(shop.api.requests(), 10);
-    assert_eq!(shop.json("status --json", 0)[0]["health"], "paused");
+    assert_eq!(shop.json("status --json", 0)[0]["activity"], "paused");
     shop.run("resume crm", 0);
     shop.run("run", 0);
     assert_eq!(shop.api.requests(), 100);

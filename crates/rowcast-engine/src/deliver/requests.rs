@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use rowcast_core::{Applied, Batch, Code, Fault, Outcome, Reason, killpoint};
 use tokio::task::{Id, JoinError};
+use tracing::Instrument as _;
 
 use super::{Answer, Delivery, Stop};
 use crate::backoff::wait_before_retry;
 use crate::limit::Refused;
 use crate::observe::Retrying;
 use crate::supply::{Job, Piece};
+use crate::trace;
 
 /// A quota that begins anew within this is waited for; otherwise the next run goes on.
 const QUOTA_PATIENCE: Duration = Duration::from_secs(60);
@@ -99,7 +101,8 @@ impl Delivery {
         let destination = self.parts.destination.clone();
         let timeout = self.capabilities.timeout;
         let late = self.parts.clock.sleep(timeout);
-        let handle = self.requests.spawn(async move {
+        let span = trace::request(&piece.batch, piece.attempts);
+        let answer = async move {
             killpoint::reach("request-before");
             tokio::select! {
                 biased;
@@ -112,7 +115,8 @@ impl Delivery {
                     .hint("raise `timeout` of the destination if it is known to be slow"),
                 )),
             }
-        });
+        };
+        let handle = self.requests.spawn(answer.instrument(span));
         self.in_flight.push((handle.id(), job));
     }
 

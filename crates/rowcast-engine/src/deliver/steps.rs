@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use rowcast_core::ledger::{Intent, IntentItem};
 use rowcast_core::{BoxFuture, Reason, killpoint};
+use tracing::Instrument as _;
 
 use super::{Committing, Delivery};
 use crate::observe::Progress;
 use crate::supply::Job;
+use crate::trace;
 
 impl Delivery {
     pub(super) fn is_moving(&self) -> bool {
@@ -53,7 +55,8 @@ impl Delivery {
             || carried.opens;
         let (ledger, lease) = (self.parts.ledger.clone(), self.parts.lease.clone());
         let future: BoxFuture<'static, _> = if written {
-            Box::pin(async move { ledger.commit(&lease, step).await })
+            let span = trace::acknowledge(step.settled.len());
+            Box::pin(async move { ledger.commit(&lease, step).await }.instrument(span))
         } else {
             Box::pin(async { Ok(()) })
         };

@@ -488,6 +488,24 @@ impl Control {
         Ok(!rows.is_empty())
     }
 
+    /// Syncs with a job that nobody has begun.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub async fn waiting(&self) -> Result<Vec<String>, Reason> {
+        let connection = self.open().await?;
+        let sql = format!(
+            "SELECT sync FROM {} WHERE status = 'queued'",
+            self.table("job")
+        );
+        let rows = connection
+            .client
+            .query_typed(&sql, &[])
+            .await
+            .map_err(|error| db_error(&error, "looking for jobs that wait"))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
     /// A job.
     ///
     /// # Errors

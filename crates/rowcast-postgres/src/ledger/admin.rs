@@ -3,12 +3,13 @@
 //! Reads never need the model. Writes take the lease like a run does (semantics 13), so that they
 //! never cross one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rowcast_core::{Code, Reason};
 use schemars::JsonSchema;
-use serde::Serialize;
-use tokio_postgres::types::Type;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::shape::{KeyArrays, Shape};
@@ -38,6 +39,10 @@ pub struct SyncStatus {
     pub doubts: i64,
     pub frozen: i64,
     pub last_run: Option<RunRow>,
+    /// The last that is not going on.
+    pub last_ended: Option<RunRow>,
+    /// A server was asked for a run that has not begun.
+    pub waiting: bool,
 }
 
 /// A run as the `runs` view shows it.
@@ -68,6 +73,33 @@ pub struct RunRow {
     pub error_code: Option<String>,
     pub error_message: Option<String>,
     pub notes: Vec<String>,
+    /// Those of `retried` whose row is still in the model.
+    pub retried_present: Option<i64>,
+    /// Rows of state that the model was compared with.
+    pub state_rows: Option<i64>,
+    /// How long the run waited for the database.
+    pub database_us: Option<i64>,
+    pub wal_bytes: Option<i64>,
+    /// Whose: `run` or `server`.
+    pub wal_of: Option<String>,
+    /// The steps of the flow in order.
+    pub steps: Vec<StepRow>,
+}
+
+/// A step of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepRow {
+    pub step: String,
+    pub duration_us: u64,
+}
+
+/// Which runs to read.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Which<'a> {
+    All,
+    /// Of a sync, before one of them.
+    Of(&'a str, Option<i64>),
+    Exactly(&'a [i64]),
 }
 
 /// A rejected row.
@@ -151,52 +183,101 @@ impl StateAdmin {
             return Ok(Vec::new());
         };
         let client = &connection.client;
+        // One question for all syncs, and one for what is beside their state: an API is asked this
+        // often, and of many.
         let sql = format!(
-            "SELECT s.name, s.paused, coalesce(s.lease_until > clock_timestamp(), false), p.rows, s.lease_owner \
+            "SELECT s.id, s.name, s.paused, coalesce(s.lease_until > clock_timestamp(), false), p.rows, s.lease_owner, \
+             to_regclass($1 || '.reject_' || s.id) IS NOT NULL, \
+             (SELECT max(r.run) FROM {s}.run_history r WHERE r.sync_id = s.id), \
+             (SELECT max(r.run) FROM {s}.run_history r WHERE r.sync_id = s.id AND r.status <> 'running'), \
+             to_regclass($1 || '.control_job') IS NOT NULL \
              FROM {s}.sync s JOIN {s}.progress p ON p.sync_id = s.id ORDER BY s.name",
             s = crate::sql::ident(&self.schema)
         );
-        let rows = query(client, &sql, "reading the status of syncs").await?;
+        let place = crate::sql::ident(&self.schema);
+        let what = "reading the status of syncs";
+        let rows = client
+            .query_typed(&sql, &[(&place, Type::TEXT)])
+            .await
+            .map_err(|error| db_error(&error, what))?;
+        let last: Vec<i64> = rows
+            .iter()
+            .flat_map(|row| [row.get::<_, Option<i64>>(7), row.get(8)])
+            .flatten()
+            .collect();
+        let last_runs: BTreeMap<i64, RunRow> = self
+            .read_runs(client, &Which::Exactly(&last), i64::MAX)
+            .await?
+            .into_iter()
+            .map(|run| (run.run, run))
+            .collect();
+        let with_tables: Vec<i32> = rows
+            .iter()
+            .filter(|row| row.get(6))
+            .map(|row| row.get(0))
+            .collect();
+        // When a server keeps its own tables here.
+        let mut waiting = BTreeSet::new();
+        if rows.first().is_some_and(|row| row.get(9)) {
+            let job = crate::sql::qualified(&self.schema, "control_job");
+            let sql = format!("SELECT sync FROM {job} WHERE status = 'queued'");
+            let queued = query(client, &sql, what).await?;
+            waiting.extend(queued.iter().map(|row| row.get::<_, String>(0)));
+        }
+        let mut beside = self.count_beside(client, &with_tables).await?;
         let mut found = Vec::new();
         for row in &rows {
-            let name: String = row.get(0);
-            let owner: Option<String> = row.get(4);
+            let (id, name): (i32, String) = (row.get(0), row.get(1));
+            let owner: Option<String> = row.get(5);
             let alive = owner.is_some_and(|owner| !lease::is_dead(&owner));
-            let mut status = SyncStatus {
-                paused: row.get(1),
-                running: row.get::<_, bool>(2) && alive,
-                rows: row.get(3),
-                rejects: 0,
-                doubts: 0,
-                frozen: 0,
-                last_run: self
-                    .read_runs(client, Some(&name), None, 1)
-                    .await?
-                    .into_iter()
-                    .next(),
-                sync: name,
+            let (rejects, doubts, frozen) = beside.remove(&id).unwrap_or_default();
+            let run_of = |column: usize| {
+                let run = row.get::<_, Option<i64>>(column)?;
+                last_runs.get(&run).cloned()
             };
-            if let Some(registered) = registry::find(client, &self.schema, &status.sync).await?
-                && let Some(shape) =
-                    registry::stored_shape(client, &self.schema, &registered).await?
-            {
-                let sql = format!(
-                    "SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {}), (SELECT count(*) FROM {})",
-                    shape.table("reject"),
-                    shape.table("doubt"),
-                    shape.table("frozen")
-                );
-                if let Some(row) = query(client, &sql, "reading the status of syncs")
-                    .await?
-                    .first()
-                {
-                    (status.rejects, status.doubts, status.frozen) =
-                        (row.get(0), row.get(1), row.get(2));
-                }
-            }
-            found.push(status);
+            found.push(SyncStatus {
+                paused: row.get(2),
+                running: row.get::<_, bool>(3) && alive,
+                rows: row.get(4),
+                rejects,
+                doubts,
+                frozen,
+                last_run: run_of(7),
+                last_ended: run_of(8),
+                waiting: waiting.contains(&name),
+                sync: name,
+            });
         }
         Ok(found)
+    }
+
+    /// Rejects, doubts and frozen keys of syncs.
+    async fn count_beside(
+        &self,
+        client: &Client,
+        syncs: &[i32],
+    ) -> Result<BTreeMap<i32, (i64, i64, i64)>, Reason> {
+        let mut counts = BTreeMap::new();
+        // The text of a statement has its limits, and so have the locks of one.
+        for part in syncs.chunks(500) {
+            let table = |kind: &str, id: &i32| crate::sql::qualified(&self.schema, &format!("{kind}_{id}"));
+            let selects: Vec<String> = part
+                .iter()
+                .map(|id| {
+                    format!(
+                        "SELECT {id}, (SELECT count(*) FROM {}), (SELECT count(*) FROM {}), (SELECT count(*) FROM {})",
+                        table("reject", id),
+                        table("doubt", id),
+                        table("frozen", id)
+                    )
+                })
+                .collect();
+            let sql = selects.join(" UNION ALL ");
+            for row in query(client, &sql, "reading the status of syncs").await? {
+                counts.insert(row.get(0), (row.get(1), row.get(2), row.get(3)));
+            }
+        }
+        Ok(counts)
     }
 
     /// The last runs, newest first.
@@ -206,37 +287,51 @@ impl StateAdmin {
     pub async fn runs(&self, sync: Option<&str>, limit: i64) -> Result<Vec<RunRow>, Reason> {
         match self.connect().await? {
             None => Ok(Vec::new()),
-            Some(connection) => self.read_runs(&connection.client, sync, None, limit).await,
+            Some(connection) => {
+                let which = sync.map_or(Which::All, |sync| Which::Of(sync, None));
+                self.read_runs(&connection.client, &which, limit).await
+            }
         }
     }
 
     pub(super) async fn read_runs(
         &self,
         client: &Client,
-        sync: Option<&str>,
-        before: Option<i64>,
+        which: &Which<'_>,
         limit: i64,
     ) -> Result<Vec<RunRow>, Reason> {
-        let moment = |column: &str| format!("to_char({column} AT TIME ZONE 'UTC', '{MOMENT}')");
+        let moment = |column: &str| format!("to_char(r.{column} AT TIME ZONE 'UTC', '{MOMENT}')");
+        let s = crate::sql::ident(&self.schema);
+        // Each follows an index, however many runs there are.
+        let (condition, params): (String, Vec<(&(dyn ToSql + Sync), Type)>) = match which {
+            Which::All => ("true".to_owned(), Vec::new()),
+            Which::Of(sync, before) => (
+                format!(
+                    "r.sync_id = (SELECT id FROM {s}.sync WHERE name = $1) \
+                     AND ($2::bigint IS NULL OR r.run < $2)"
+                ),
+                vec![(sync, Type::TEXT), (before, Type::INT8)],
+            ),
+            Which::Exactly(runs) => ("r.run = ANY ($1)".to_owned(), vec![(runs, Type::INT8_ARRAY)]),
+        };
+        // Of earlier layouts, some columns are missing: what is not there is null.
+        let later = |column: &str, kind: &str| format!("(to_jsonb(r) ->> '{column}')::{kind}");
         let sql = format!(
-            "SELECT run, sync, trigger, status, {}, {}, duration_us, read, unchanged, added, updated, removed, \
-             retried, invalid_keys, delivered, skipped, invalid, rejected, held, pending, requests, retries, \
-             error_code, error_message, coalesce(notes, '{{}}') \
-             FROM {}.runs WHERE ($1::text IS NULL OR sync = $1) AND ($2::bigint IS NULL OR run < $2) \
-             ORDER BY run DESC LIMIT $3",
+            "SELECT r.run, s.name, r.trigger, r.status, {}, {}, r.duration_us, r.read, r.unchanged, r.added, r.updated, \
+             r.removed, r.retried, r.invalid_keys, r.delivered, r.skipped, r.invalid, r.rejected, r.held, r.pending, \
+             r.requests, r.retries, r.error_code, r.error_message, coalesce(r.notes, '{{}}'), \
+             r.retried_present, {}, {}, {}, {}, r.phases::text \
+             FROM (SELECT * FROM {s}.run_history r WHERE {condition} ORDER BY r.run DESC LIMIT {limit}) r \
+             JOIN {s}.sync s ON s.id = r.sync_id ORDER BY r.run DESC",
             moment("started_at"),
             moment("finished_at"),
-            crate::sql::ident(&self.schema)
+            later("state_rows", "bigint"),
+            later("database_us", "bigint"),
+            later("wal_bytes", "bigint"),
+            later("wal_of", "text"),
         );
         let rows = client
-            .query_typed(
-                &sql,
-                &[
-                    (&sync, Type::TEXT),
-                    (&before, Type::INT8),
-                    (&limit, Type::INT8),
-                ],
-            )
+            .query_typed(&sql, &params)
             .await
             .map_err(|error| db_error(&error, "reading runs"))?;
         Ok(rows
@@ -267,6 +362,15 @@ impl StateAdmin {
                 error_code: row.get(22),
                 error_message: row.get(23),
                 notes: row.get(24),
+                retried_present: row.get(25),
+                state_rows: row.get(26),
+                database_us: row.get(27),
+                wal_bytes: row.get(28),
+                wal_of: row.get(29),
+                steps: row
+                    .get::<_, Option<String>>(30)
+                    .and_then(|text| serde_json::from_str(&text).ok())
+                    .unwrap_or_default(),
             })
             .collect())
     }

@@ -212,7 +212,7 @@ impl PgLedger {
                     enter(session, &shape, lease, request.belief, &chunk).await?;
                 }
                 count(client, &shape, entered).await?;
-                self.write_end(session, lease, &report).await
+                self.write_end(session, lease, &report, None).await
             })
             .await?;
         killpoint::reach("ledger-finished");

@@ -2,6 +2,7 @@
 
 use rowcast_core::guard::Guard;
 use rowcast_core::ledger::Lease;
+use rowcast_core::report::Cost;
 use rowcast_core::{Code, Key, Reason, RunReport, RunStatus, killpoint};
 use tokio_postgres::types::Type;
 
@@ -105,9 +106,15 @@ impl PgLedger {
         report: &RunReport,
     ) -> Result<(), Reason> {
         session.ensure_connected(self.state_connector()).await?;
+        let connection = &session.connection;
+        let version = connection.server.version_num;
+        let cost = self
+            .meter
+            .close(&connection.client, &session.began, version)
+            .await;
         session
             .fence(lease)
-            .all_or_nothing(self.write_end(session, lease, report))
+            .all_or_nothing(self.write_end(session, lease, report, Some(cost)))
             .await
     }
 
@@ -116,9 +123,11 @@ impl PgLedger {
         session: &Session,
         lease: &Lease,
         report: &RunReport,
+        cost: Option<Cost>,
     ) -> Result<(), Reason> {
         let (client, shape) = (&session.connection.client, &session.shape);
-        history::write_report(client, shape, report, &self.config.sync.overrides).await?;
+        let overrides = &self.config.sync.overrides;
+        history::write_report(client, shape, report, overrides, cost).await?;
         let ended = matches!(report.status, RunStatus::Succeeded | RunStatus::Partial);
         if session.after.ran && report.status != RunStatus::Held {
             self.write_progress(session, report, ended).await?;

@@ -1,6 +1,7 @@
 //! The history row of a run: its report, written once at its end.
 
 use rowcast_core::guard::Guard;
+use rowcast_core::report::Cost;
 use rowcast_core::{Reason, RunReport, json};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
@@ -20,6 +21,7 @@ pub(super) async fn write_report(
     shape: &Shape,
     report: &RunReport,
     overrides: &[Guard],
+    cost: Option<Cost>,
 ) -> Result<(), Reason> {
     let c = &report.counts;
     let counts: Vec<i64> = [
@@ -40,6 +42,7 @@ pub(super) async fn write_report(
         report.requests,
         report.retries,
         c.spool_bytes,
+        c.state_rows,
     ]
     .iter()
     .map(|&count| i64::try_from(count).unwrap_or(i64::MAX))
@@ -77,6 +80,11 @@ pub(super) async fn write_report(
     let (status, reasons) = (report.status.as_str(), reasons_json(&report.reasons));
     let digest = format!("{:032x}", c.digest);
     let duration = report.duration_us as i64;
+    let database = cost.map(|cost| cost.database_us as i64);
+    let (wal, wal_of) = cost
+        .and_then(|cost| cost.wal)
+        .map(|(bytes, of)| (bytes as i64, of.as_str()))
+        .unzip();
     let sql = format!(
         "UPDATE {} SET status = $2, finished_at = clock_timestamp(), duration_us = $3, \
          read = $4[1], unchanged = $4[2], added = $4[3], updated = $4[4], removed = $4[5], retried = $4[6], \
@@ -84,7 +92,7 @@ pub(super) async fn write_report(
          rejected = $4[12], held = $4[13], pending = $4[14], requests = $4[15], retries = $4[16], spool_bytes = $4[17], \
          error_code = $5[1], error_message = $5[2], error_detail = $5[3], error_hint = $5[4], \
          reasons = $6::text::jsonb, guards = to_jsonb($7::text[]), overrides = $8, notes = $9, phases = $10::text::jsonb, \
-         digest = $11 WHERE run = $1",
+         digest = $11, state_rows = $4[18], database_us = $12, wal_bytes = $13, wal_of = $14 WHERE run = $1",
         shape.shared("run_history")
     );
     client
@@ -102,6 +110,9 @@ pub(super) async fn write_report(
                 (&notes, Type::TEXT_ARRAY),
                 (&phases, Type::TEXT),
                 (&digest, Type::TEXT),
+                (&database, Type::INT8),
+                (&wal, Type::INT8),
+                (&wal_of, Type::TEXT),
             ],
         )
         .await

@@ -7,13 +7,13 @@ use rowcast_core::{Code, Reason};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::migration;
 use super::shape::Shape;
+use super::{migration, views};
 use crate::connect::db_error;
 use crate::sql::{ident as quote_ident, literal as quote_literal};
 
 /// The layout this build reads and writes.
-pub(super) const LAYOUT: i32 = 2;
+pub(super) const LAYOUT: i32 = 3;
 
 /// Makes the state schema and its shared tables where they are missing, and brings an earlier
 /// layout up to this one.
@@ -211,7 +211,8 @@ CREATE TABLE IF NOT EXISTS {s}.run_history (
   delivered bigint, skipped bigint, invalid bigint, rejected bigint, held bigint, pending bigint,
   requests bigint, retries bigint, spool_bytes bigint, removals_done bigint NOT NULL DEFAULT 0,
   error_code text, error_message text, error_detail text, error_hint text,
-  reasons jsonb, guards jsonb, overrides text[], digest text, notes text[], phases jsonb);
+  reasons jsonb, guards jsonb, overrides text[], digest text, notes text[], phases jsonb,
+  state_rows bigint, database_us bigint, wal_bytes bigint, wal_of text);
 CREATE INDEX IF NOT EXISTS run_history_sync ON {s}.run_history (sync_id, run DESC);
 CREATE TABLE IF NOT EXISTS {s}.row_history (
   run bigint NOT NULL, sync_id int NOT NULL REFERENCES {s}.sync ON DELETE CASCADE,
@@ -219,19 +220,21 @@ CREATE TABLE IF NOT EXISTS {s}.row_history (
   code text, message text, idempotency_key text,
   at timestamptz NOT NULL DEFAULT clock_timestamp());
 CREATE INDEX IF NOT EXISTS row_history_key ON {s}.row_history (sync_id, key);
-CREATE INDEX IF NOT EXISTS row_history_run ON {s}.row_history (run);
-CREATE OR REPLACE VIEW {s}.runs AS
-  SELECT r.run, s.name AS sync, r.trigger, r.status, r.started_at, r.finished_at, r.duration_us,
-    r.read, r.unchanged, r.added, r.updated, r.removed, r.retried, r.invalid_keys,
-    r.delivered, r.skipped, r.invalid, r.rejected, r.held, r.pending, r.requests, r.retries,
-    r.spool_bytes, r.error_code, r.error_message, r.error_detail, r.error_hint,
-    r.reasons, r.guards, r.overrides, r.notes, r.phases
-  FROM {s}.run_history r JOIN {s}.sync s ON s.id = r.sync_id;
-CREATE OR REPLACE VIEW {s}.row_log AS
-  SELECT l.at, l.run, s.name AS sync, l.key, l.change, l.operation, l.outcome, l.code, l.message,
-    l.idempotency_key
-  FROM {s}.row_history l JOIN {s}.sync s ON s.id = l.sync_id;
-"
+{pages}
+{views}",
+        pages = pages(schema),
+        views = views::definition(schema),
+    )
+}
+
+/// The indexes that pages of the row log follow: all lines of a run by key, and those that tell of
+/// something else than a delivery.
+pub(super) fn pages(schema: &str) -> String {
+    let s = quote_ident(schema);
+    format!(
+        r#"CREATE INDEX IF NOT EXISTS row_history_page ON {s}.row_history (run, key COLLATE "C", at);
+CREATE INDEX IF NOT EXISTS row_history_other ON {s}.row_history (run, key COLLATE "C", at)
+  WHERE outcome <> 'delivered';"#
     )
 }
 

@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::layout::{self, LAYOUT};
+use super::views;
 use crate::connect::db_error;
 use crate::sql::{ident as quote_ident, qualified};
 
@@ -48,8 +49,18 @@ async fn change(client: &Client, schema: &str) -> Result<(), Reason> {
     );
     client.batch_execute(&begin).await.map_err(failed)?;
     let version = layout::readable(client, schema).await?;
-    if version == Some(1) {
-        let statements = from_1(client, schema).await.map_err(failed)?;
+    if let Some(version) = version.filter(|version| *version < LAYOUT) {
+        let mut statements = String::new();
+        if version < 2 {
+            statements.push_str(&to_2(client, schema).await.map_err(failed)?);
+        }
+        if version < 3 {
+            statements.push_str(&to_3(schema));
+        }
+        statements.push_str(&format!(
+            "UPDATE {} SET version = {LAYOUT}",
+            qualified(schema, "layout")
+        ));
         client.batch_execute(&statements).await.map_err(failed)?;
         tracing::info!(schema, "the state tables were brought to layout {LAYOUT}");
     }
@@ -57,7 +68,7 @@ async fn change(client: &Client, schema: &str) -> Result<(), Reason> {
 }
 
 /// Layout 2: rows of state without `run` and `mark`, and intents that are acknowledged as a whole.
-async fn from_1(client: &Client, schema: &str) -> Result<String, tokio_postgres::Error> {
+async fn to_2(client: &Client, schema: &str) -> Result<String, tokio_postgres::Error> {
     let rows = client
         .query_typed(
             "SELECT c.relname::text, array_agg(a.attname::text) FILTER (WHERE a.attname ~ '^k[0-9]+$') \
@@ -91,9 +102,18 @@ async fn from_1(client: &Client, schema: &str) -> Result<String, tokio_postgres:
             ));
         }
     }
-    statements.push_str(&format!(
-        "UPDATE {} SET version = 2",
-        qualified(schema, "layout")
-    ));
     Ok(statements)
+}
+
+/// Layout 3: what a run cost the database, and indexes that pages of the row log follow.
+fn to_3(schema: &str) -> String {
+    format!(
+        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS state_rows bigint, ADD COLUMN IF NOT EXISTS database_us bigint, \
+         ADD COLUMN IF NOT EXISTS wal_bytes bigint, ADD COLUMN IF NOT EXISTS wal_of text;\n\
+         DROP INDEX IF EXISTS {};\n{}\n{}",
+        qualified(schema, "run_history"),
+        qualified(schema, "row_history_run"),
+        layout::pages(schema),
+        views::definition(schema)
+    )
 }

@@ -17,7 +17,7 @@ use super::model::Model;
 use super::recovery::read_intents;
 use super::row_log::Logged;
 use super::shape::Shape;
-use super::{PgLedger, Session, fold, layout, lease, model, registry};
+use super::{PgLedger, Session, cost, fold, layout, lease, model, registry};
 use crate::connect::{Connection, db_error};
 
 /// Which server, and where in its history (semantics 20).
@@ -100,16 +100,19 @@ impl PgLedger {
                 taken.generation,
                 &request.trigger,
             );
-            // Three questions in one breath: the answers come in this order.
+            // Four questions in one breath: the answers come in this order.
             tokio::try_join!(
                 self.moved_back(&connection, &shape, &source),
                 run,
-                read_intents(&connection, &shape, taken.epoch)
+                read_intents(&connection, &shape, taken.epoch),
+                async { Ok(cost::look(client).await) }
             )
-            .map(|(moved_back, run, intents)| (moved_back, run, intents, probe.deadline()))
+            .map(|(moved_back, run, intents, began)| {
+                (moved_back, run, intents, began, probe.deadline())
+            })
         }
         .await;
-        let (moved_back, run, open_intents, deadline) = match started {
+        let (moved_back, run, open_intents, began, deadline) = match started {
             Ok(started) => started,
             Err(reason) => {
                 lease::give_back(client, &shape, taken.epoch).await;
@@ -130,6 +133,7 @@ impl PgLedger {
             registered,
             term,
             source,
+            began,
             moved_back,
             logged: Logged::Errors,
             after: AfterDiff::default(),

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::types::Type;
 
-use super::admin::{RunRow, StateAdmin};
+use super::admin::{RunRow, StateAdmin, Which};
 use super::layout;
 use crate::connect::{Connection, db_error};
 
@@ -59,7 +59,7 @@ impl StateAdmin {
         match self.opened().await? {
             None => Ok(Vec::new()),
             Some(connection) => {
-                self.read_runs(&connection.client, Some(sync), before, limit)
+                self.read_runs(&connection.client, &Which::Of(sync, before), limit)
                     .await
             }
         }

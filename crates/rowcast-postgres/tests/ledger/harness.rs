@@ -164,6 +164,12 @@ impl World {
         self.client.query_one(sql, &[]).await.unwrap().get(0)
     }
 
+    /// Text values of one column.
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
+        let rows = self.client.query(sql, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
     /// Opens a run and settles what earlier ones left, with a lease of three seconds.
     pub(crate) async fn open(&self, ledger: &PgLedger) -> Result<Arc<Lease>, Reason> {
         let request = OpenRequest {

@@ -5,11 +5,18 @@ use rowcast_postgres::ledger::ModelBody;
 
 use crate::harness::World;
 
+/// The layout of this version.
+const NOW: i64 = 3;
+
 /// A world whose schema has layout 1.
 async fn of_layout_1(name: &str) -> World {
+    of_layout(name, include_str!("layout_1.sql")).await
+}
+
+async fn of_layout(name: &str, dump: &str) -> World {
     let world = World::new(name).await;
     world.sql("DROP TABLE customers").await;
-    world.sql(include_str!("layout_1.sql")).await;
+    world.sql(dump).await;
     // A reject is given up after a while.
     world
         .sql("UPDATE _rowcast.reject_1 SET first_at = clock_timestamp()")
@@ -46,7 +53,7 @@ async fn a_sync_of_layout_1_goes_on_and_sends_nothing_again() {
     let next = world.run().await;
     assert_eq!(next.list(), "a3! a4? a9? a10");
     assert_eq!(next.counts.unchanged, 6);
-    assert_eq!(layout(&world).await, 2);
+    assert_eq!(layout(&world).await, NOW);
     assert_counted(&world).await;
     assert_eq!(world.run().await.list(), "");
     world
@@ -88,7 +95,64 @@ async fn looking_at_layout_1_works_and_changes_nothing() {
 async fn a_reset_of_layout_1_brings_it_up() {
     let world = of_layout_1("l_reset").await;
     assert_eq!(world.admin().reset("customers_to_crm").await.unwrap(), 7);
-    assert_eq!(layout(&world).await, 2);
+    assert_eq!(layout(&world).await, NOW);
     assert_eq!(world.run().await.changes.len(), 10);
     assert_counted(&world).await;
+}
+
+#[tokio::test]
+async fn what_layout_2_acknowledged_and_did_not_fold_is_not_sent_again() {
+    let world = of_layout("l_unfolded", include_str!("layout_2.sql")).await;
+    let admin = world.admin();
+    let biography = admin.why("customers_to_crm", &["5".into()]).await.unwrap();
+    assert_eq!(biography.acknowledged_run, Some(1));
+    let runs = admin.runs(Some("customers_to_crm"), 10).await.unwrap();
+    assert_eq!(runs.len(), 2);
+    assert_eq!(runs[1].database_us, None, "nobody measured it then");
+    assert_eq!(layout(&world).await, 2, "looking changes nothing");
+
+    let next = world.run().await;
+    assert_eq!(next.list(), "a3! a4? a10");
+    assert_eq!(next.counts.unchanged, 7);
+    assert_eq!(layout(&world).await, NOW);
+    assert_counted(&world).await;
+    assert_eq!(world.run().await.list(), "");
+}
+
+/// The columns of a view with their types, as the server tells them.
+async fn columns(world: &World, view: &str) -> Vec<String> {
+    let sql = format!(
+        "SELECT a.attname || ' ' || format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
+         WHERE a.attrelid = '_rowcast.{view}'::regclass AND a.attnum > 0 ORDER BY a.attnum"
+    );
+    world.texts(&sql).await
+}
+
+#[tokio::test]
+async fn views_are_as_documented_and_only_grow_from_layout_to_layout() {
+    let new = World::new("l_views").await;
+    new.run().await;
+    let dumps = [include_str!("layout_1.sql"), include_str!("layout_2.sql")];
+    for (number, dump) in dumps.into_iter().enumerate() {
+        let old = of_layout(&format!("l_views_{number}"), dump).await;
+        for view in ["runs", "row_log"] {
+            let before = columns(&old, view).await;
+            let now = columns(&new, view).await;
+            assert_eq!(now[..before.len()], before, "{view} of layout {}", number + 1);
+        }
+        old.run().await;
+        for view in ["runs", "row_log"] {
+            let documented: Vec<String> = rowcast_postgres::ledger::views::columns(view)
+                .expect("it is documented")
+                .into_iter()
+                .map(|(name, kind)| format!("{name} {kind}"))
+                .collect();
+            assert_eq!(columns(&new, view).await, documented);
+            assert_eq!(columns(&old, view).await, documented, "brought up");
+        }
+        let silent = "SELECT count(*) FROM pg_attribute WHERE attrelid IN \
+            ('_rowcast.runs'::regclass, '_rowcast.row_log'::regclass) AND attnum > 0 \
+            AND col_description(attrelid, attnum) IS NULL";
+        assert_eq!(old.number(silent).await, 0, "columns without a comment");
+    }
 }

@@ -14,11 +14,11 @@ use crate::answer::{Answered, json as answer, ok};
 use crate::input::{Given, Of};
 
 pub(crate) async fn status(State(app): State<App>) -> Answered {
-    ok(&state::status(&app.service.project(), &[]).await?)
+    ok(&app.service.status(&[]).await?)
 }
 
 pub(crate) async fn sync_status(State(app): State<App>, Of(name): Of<String>) -> Answered {
-    let found = state::status(&app.service.project(), &[name]).await?;
+    let found = app.service.status(&[name]).await?;
     match found.first() {
         Some(status) => ok(status),
         None => Err(Reason::defect("a sync that there is has no status").into()),

@@ -1,6 +1,7 @@
 //! `rowcast status`: how every sync stands, and when it is due.
 
 use rowcast_app::Answer;
+use rowcast_app::health::{Activity, Health};
 use rowcast_app::view::SyncStatus;
 
 use super::Context;
@@ -40,7 +41,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
                 |run| format!("{}, {}", run.status, since(&run.started_at)),
             );
             vec![
-                format!("{} {}", mark(status.health, style), status.health),
+                format!("{} {}", mark(status, style), word(status)),
                 status.sync.clone(),
                 format!("{} → {}", status.model, status.destination),
                 if status.running {
@@ -96,12 +97,21 @@ fn times(status: &SyncStatus) -> String {
     text
 }
 
-fn mark(health: &str, style: Style) -> &'static str {
-    style.plain_mark(match health {
-        "healthy" => Mark::Healthy,
-        "warning" => Mark::Warning,
-        "failing" => Mark::Failing,
-        "paused" => Mark::Paused,
-        _ => Mark::New,
+/// Its health, and what it does now if that is anything.
+fn word(status: &SyncStatus) -> String {
+    let health = status.health.as_str();
+    match status.activity {
+        Activity::Pending => health.to_owned(),
+        activity => format!("{health}, {}", activity.as_str()),
+    }
+}
+
+fn mark(status: &SyncStatus, style: Style) -> &'static str {
+    style.plain_mark(match status.health {
+        _ if status.activity == Activity::Paused => Mark::Paused,
+        Health::Healthy => Mark::Healthy,
+        Health::Incomplete | Health::Delayed => Mark::Warning,
+        Health::Failed => Mark::Failing,
+        Health::Pending => Mark::New,
     })
 }

@@ -19,6 +19,22 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", grouped(number))
 }
 
+/// `812 B`, `1.5 MB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1_000.0 {
+            return if unit == "B" {
+                format!("{bytes} B")
+            } else {
+                format!("{value:.1} {unit}")
+            };
+        }
+        value /= 1_000.0;
+    }
+    format!("{value:.1} TB")
+}
+
 /// `80 ms`, `4.2 s`, `41 s`, `3 min 20 s`, `2 h 5 min`.
 pub(crate) fn duration(milliseconds: u64) -> String {
     match milliseconds {
@@ -99,6 +115,12 @@ mod tests {
         assert_eq!(grouped(1_204_331), "1,204,331");
         assert_eq!(counted(1, "row"), "1 row");
         assert_eq!(counted(2_000, "row"), "2,000 rows");
+    }
+
+    #[test]
+    fn bytes_have_the_unit_that_fits() {
+        let of = [812, 1_500_000, 2_000_000_000_000_000].map(bytes);
+        assert_eq!(of, ["812 B", "1.5 MB", "2000.0 TB"]);
     }
 
     #[test]

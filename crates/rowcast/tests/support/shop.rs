@@ -191,7 +191,11 @@ impl Shop {
             .map(|(key, fields)| {
                 let key: Value = serde_json::from_str(key).expect("a key is JSON");
                 let id = key["id"].as_i64().expect("a number");
-                let text = |name: &str| fields[name].as_str().unwrap_or_default().to_owned();
+                let text = |name: &str| match &fields[name] {
+                    Value::String(text) => text.clone(),
+                    Value::Null => String::new(),
+                    other => other.to_string(),
+                };
                 (id, format!("{id}|{}|{}\n", text("email"), text("plan")))
             })
             .collect();

@@ -1,0 +1,57 @@
+-- A control schema of layout 1, as a dump of it: one job is running on a server that is gone, one waits, one is done.
+CREATE SCHEMA _rowcast;
+CREATE TABLE _rowcast.control_arrival (
+    sync text NOT NULL,
+    parent text NOT NULL
+);
+CREATE TABLE _rowcast.control_job (
+    id bigint NOT NULL,
+    sync text NOT NULL,
+    source text NOT NULL,
+    trigger text NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    request text NOT NULL,
+    status text NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    began boolean DEFAULT false NOT NULL,
+    owner text,
+    lease_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    outcome text,
+    run bigint,
+    error text,
+    CONSTRAINT control_job_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text])))
+);
+ALTER TABLE _rowcast.control_job ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME _rowcast.control_job_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+CREATE TABLE _rowcast.control_layout (
+    version integer NOT NULL
+);
+CREATE TABLE _rowcast.control_schedule (
+    sync text NOT NULL,
+    until timestamp with time zone NOT NULL
+);
+INSERT INTO _rowcast.control_arrival VALUES ('report', 'orders');
+INSERT INTO _rowcast.control_job OVERRIDING SYSTEM VALUE VALUES (1, 'orders', 'shop', 'schedule', '2026-11-01 06:00:00+00', '{"full":false,"keys":[],"limit":null,"override":[],"wait":false}', 'running', 1, true, 'elsewhere:1:1', '2026-11-01 06:00:15+00', '2026-11-01 06:00:00+00', '2026-11-01 06:00:00+00', NULL, NULL, NULL, NULL);
+INSERT INTO _rowcast.control_job OVERRIDING SYSTEM VALUE VALUES (2, 'items', 'shop', 'api', '2026-11-01 06:00:01+00', '{"full":true}', 'queued', 0, false, NULL, NULL, '2026-11-01 06:00:01+00', NULL, NULL, NULL, NULL, NULL);
+INSERT INTO _rowcast.control_job OVERRIDING SYSTEM VALUE VALUES (3, 'orders', 'shop', 'schedule', '2026-11-01 05:00:00+00', '{}', 'done', 1, false, 'elsewhere:1:1', '2026-11-01 05:00:15+00', '2026-11-01 05:00:00+00', '2026-11-01 05:00:00+00', '2026-11-01 05:00:02+00', 'succeeded', 7, NULL);
+INSERT INTO _rowcast.control_layout VALUES (1);
+INSERT INTO _rowcast.control_schedule VALUES ('orders', '2026-11-01 06:00:00+00');
+SELECT pg_catalog.setval('_rowcast.control_job_id_seq', 3, true);
+ALTER TABLE ONLY _rowcast.control_arrival
+    ADD CONSTRAINT control_arrival_pkey PRIMARY KEY (sync, parent);
+ALTER TABLE ONLY _rowcast.control_job
+    ADD CONSTRAINT control_job_pkey PRIMARY KEY (id);
+ALTER TABLE ONLY _rowcast.control_schedule
+    ADD CONSTRAINT control_schedule_pkey PRIMARY KEY (sync);
+CREATE INDEX control_job_finished ON _rowcast.control_job USING btree (finished_at) WHERE (status = 'done'::text);
+CREATE UNIQUE INDEX control_job_queued ON _rowcast.control_job USING btree (sync) WHERE (status = 'queued'::text);
+CREATE UNIQUE INDEX control_job_running ON _rowcast.control_job USING btree (sync) WHERE (status = 'running'::text);
