@@ -125,6 +125,14 @@ const LAYERS: &[Layer] = &[
         usual: true,
     },
     Layer {
+        name: "catalogue",
+        proves: "Segment's own destinations, run by the actions host, against services that refuse (needs Node, npm)",
+        members: Members::Files(&[("rowcast", "catalogue")]),
+        needs: Needs::Nothing,
+        told: &[],
+        usual: true,
+    },
+    Layer {
         name: "crash",
         proves: "kill -9 between any two steps loses nothing and reorders nothing",
         members: Members::Files(&[("rowcast", "crash")]),

@@ -1,5 +1,7 @@
-//! Connectors that are manifests: those that come with the program, and the project's own.
+//! Connectors that are manifests: those that come with the program, and the project's own; and those
+//! of Segment's catalogue.
 
+pub(crate) mod catalogue;
 mod manage;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ use rowcast_destinations::manifest::{Manifest, built_in, fixture_vocabulary, man
 
 use crate::wire;
 
+pub use catalogue::{Choice, Installed, choices, install};
 pub use manage::{
     ConnectorRow, ConnectorView, FixtureResult, NewConnector, TryRequest, TryView, list, make,
     show, test, try_record,

@@ -38,6 +38,7 @@ impl Map {
     pub fn of_sync(project: &Project, name: &str) -> Answer<Self> {
         let sync = project.sync(name)?;
         Ok(Self::of(Language::Rowcast(wire::mapper(
+            project,
             sync,
             None,
             &[],

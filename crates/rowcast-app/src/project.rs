@@ -190,6 +190,7 @@ fn read(dir: Option<&Path>, env: Option<&str>, secrets: Secrets) -> Answer<Proje
     // A manifest of the project's own goes before one of the same name that comes with the program.
     descriptors.retain(|descriptor| !connectors.contains_key(descriptor.name));
     descriptors.extend(connectors.values().map(|own| own.descriptor().clone()));
+    descriptors.extend(connectors::catalogue::descriptors(&dir));
     let loaded = rowcast_config::load(&LoadOptions {
         dir: &dir,
         env,
@@ -203,6 +204,7 @@ fn read(dir: Option<&Path>, env: Option<&str>, secrets: Secrets) -> Answer<Proje
     };
     let mut problems = loaded.problems;
     problems.append(&mut found);
+    problems.extend(connectors::catalogue::problems(&project));
     problems.extend(wire::mapping_problems(&project));
     if problems.is_empty() {
         Ok(project)

@@ -65,7 +65,7 @@ fn one(project: &Project, test: &rowcast_config::Test) -> Answer<TestResult> {
         .map(|name| name.as_str().into())
         .collect();
     // The identity is no part of a test: only the key's text in a row event is.
-    let mapper = wire::mapper(sync, Some(model), &[], None)?;
+    let mapper = wire::mapper(project, sync, Some(model), &[], None)?;
     let gate = wire::gate::of(project, sync, None)?;
     let started_at = test
         .now

@@ -26,8 +26,9 @@ use rowcast_postgres::model_text::{ReadSettings, RowSecurity, guard_statements};
 pub(crate) mod gate;
 mod place;
 
-pub(crate) use place::{destination, destination_alone, destination_for};
+pub(crate) use place::{destination, destination_alone, destination_for, opened_actions};
 
+use crate::connectors::catalogue;
 use crate::failure::Failure;
 use crate::{Answer, Project};
 
@@ -73,7 +74,7 @@ pub(crate) async fn parts(
     let model = project.model(&sync.model)?;
     let source = project.source(&model.source)?;
     let (keys, schema) = described(model, source).await?;
-    let mapper = mapper(sync, Some(model), &keys, Some(&schema))?;
+    let mapper = mapper(project, sync, Some(model), &keys, Some(&schema))?;
     let gate = gate::of(project, sync, Some(&schema))?;
     let mut columns = mapper.columns();
     for column in gate.columns() {
@@ -396,6 +397,7 @@ async fn table_key(
 /// # Errors
 /// Every problem of the mapping, at its line.
 pub(crate) fn mapper(
+    project: &Project,
     sync: &rowcast_config::Sync,
     model: Option<&rowcast_config::Model>,
     keys: &[Name],
@@ -425,7 +427,12 @@ pub(crate) fn mapper(
         schema,
         sensitive: &sensitive,
     };
-    let compiled: Result<Arc<dyn Mapper>, _> = match (&sync.mapping, &sync.event) {
+    let preset = match catalogue::is_preset(sync) {
+        true => Some(catalogue::preset(project, sync, schema)?),
+        false => None,
+    };
+    let mapping = preset.as_ref().or(sync.mapping.as_ref());
+    let compiled: Result<Arc<dyn Mapper>, _> = match (mapping, &sync.event) {
         (Some(mapping), _) => SegmentMapping::compile(SegmentInput {
             mapping,
             match_on: match_on.as_ref(),
@@ -480,7 +487,9 @@ pub(crate) fn mapping_problems(project: &Project) -> Vec<Problem> {
         .config
         .syncs
         .values()
-        .filter_map(|sync| mapper(sync, None, &[], None).err())
+        // A preset comes to a mapping when the model's columns are known.
+        .filter(|sync| !catalogue::is_preset(sync))
+        .filter_map(|sync| mapper(project, sync, None, &[], None).err())
         .flat_map(|failure| failure.problems)
         .collect()
 }

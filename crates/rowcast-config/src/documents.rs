@@ -399,7 +399,7 @@ fn sync() -> Document {
         Key::optional(
             "mapping",
             Shape::ClearTree,
-            "A Segment mapping as it is, in place of `fields`",
+            "A Segment mapping as it is, in place of `fields`; `preset` takes the defaults of a connector segment/…",
         )
         .example("{ email: { \"@path\": $.properties.email } }"),
         Key::optional(

@@ -11,14 +11,21 @@ use crate::problem::{Location, reason};
 use crate::tree::{Entry, Node, Scalar, Yaml};
 use crate::walk::Walker;
 
+/// In place of a mapping: the connector's own one, by the names of columns.
+const PRESET: &str = "preset";
+
 /// Reads `mapping:`: the mapping without its reserved keys, and what those say.
 pub(crate) fn mapping(node: &Node, walker: &mut Walker<'_>) -> (Option<Value>, Controls) {
     let nothing = || (None, Controls::default());
     let Some(entry) = node.entry("mapping").filter(|entry| !entry.value.is_null()) else {
         return nothing();
     };
+    let written = entry.value.value();
+    if written == Value::from(PRESET) {
+        return (Some(written), Controls::default());
+    }
     let mut found = Vec::new();
-    let (controls, mapping) = match controls::split(entry.value.value()) {
+    let (controls, mapping) = match controls::split(written) {
         Ok((controls, mapping)) => (controls, Some(mapping)),
         Err(problems) => {
             found.extend(problems);

@@ -142,6 +142,8 @@ codes! {
     NoResult = "E0611", Failed, "the destination gave no result for a record";
     DestinationFenced = "E0612", Failed, "the destination has seen a newer run of this sync";
     FileUnwritable = "E0613", Failed, "a file can't be written";
+    ActionsHostMissing = "E0614", Failed, "a destination of Segment's catalogue can't run here";
+    ActionsHostFailed = "E0615", Failed, "the actions host ended, hung or said nonsense";
 
     // E07 run
     RunFailed = "E0701", Failed, "a run failed";

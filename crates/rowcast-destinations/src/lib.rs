@@ -3,6 +3,7 @@
 //! Floor 1: knows `rowcast-core` and the network. A destination here writes one batch and says what
 //! became of each record; it never retries, sleeps, limits, counts, logs a payload or touches state.
 
+pub mod actions;
 pub mod catalog;
 mod events;
 pub mod file;

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod arbitrary;
 pub mod calls;
+pub mod catalogue;
 pub mod conformance;
 pub mod faulty;
 pub mod hubspot;

@@ -12,7 +12,7 @@ use rowcast_destinations::manifest::{Manifest, built_in};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{read, read_fixture, shipped};
+use super::{catalogue, read, read_fixture, shipped};
 use crate::failure::file_reason;
 use crate::map::now_us;
 use crate::project::unknown;
@@ -23,11 +23,12 @@ use crate::{Answer, Failure, Project, wire};
 pub struct ConnectorRow {
     pub name: String,
     pub title: String,
-    /// `native`, `manifest`, or `project` for a manifest of the user's own.
+    /// `native`, `manifest`, `project` for a manifest of the user's own, or `segment` for one of
+    /// Segment's catalogue.
     pub kind: String,
     pub category: String,
-    /// `tried`; or what it was proven by instead of the real service: `fixtures`, `emulator`; or
-    /// `not in this build`.
+    /// `tried`; or what it was proven by instead of the real service: `fixtures`, `emulator`, or
+    /// `package` for code of Segment's that runs as it is; or `not in this build`, `unsupported`.
     pub status: String,
     pub objects: Vec<String>,
     pub operations: Vec<String>,
@@ -47,7 +48,7 @@ pub struct ConnectorView {
     pub manifest: Option<String>,
 }
 
-/// All connectors: native, those that come as manifests, the project's own.
+/// All connectors: native, those that come as manifests, the project's own, Segment's catalogue.
 pub fn list(project: Option<&Project>) -> Vec<ConnectorRow> {
     let mut rows: Vec<ConnectorRow> = wire::natives().iter().map(native).collect();
     rows.extend(shipped().values().map(|manifest| row(manifest, "manifest")));
@@ -55,6 +56,8 @@ pub fn list(project: Option<&Project>) -> Vec<ConnectorRow> {
         let own = project.connectors.values();
         rows.extend(own.map(|manifest| row(manifest, "project")));
     }
+    let segment = rowcast_destinations::actions::catalogue::all();
+    rows.extend(segment.iter().map(|entry| catalogue::row(entry)));
     rows.sort_by(|a, b| a.name.cmp(&b.name));
     rows
 }
@@ -73,6 +76,9 @@ pub fn show(project: Option<&Project>, name: &str) -> Answer<ConnectorView> {
             page: rowcast_destinations::reference_markdown(descriptor),
             manifest: None,
         });
+    }
+    if let Some(entry) = catalogue::entry(name) {
+        return Ok(catalogue::view(&entry));
     }
     let own = project.and_then(|project| Some((project, project.connectors.get(name)?)));
     let (manifest, kind, text) = match (own, shipped().get(name)) {
@@ -147,7 +153,7 @@ fn row(manifest: &Manifest, kind: &str) -> ConnectorRow {
     }
 }
 
-fn words(operations: &[Operation]) -> Vec<String> {
+pub(super) fn words(operations: &[Operation]) -> Vec<String> {
     operations.iter().map(ToString::to_string).collect()
 }
 
@@ -310,7 +316,7 @@ fn chosen(project: Option<&Project>, names: &[String]) -> Answer<Vec<(Arc<Manife
         } else {
             let names: Vec<String> = list(project)
                 .into_iter()
-                .filter(|row| row.kind != "native")
+                .filter(|row| matches!(row.kind.as_str(), "manifest" | "project"))
                 .map(|row| row.name)
                 .collect();
             return Err(unknown("connector made of a manifest,", name, names.iter()));

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use rowcast_config::Problem;
 use rowcast_core::{Destination, DestinationConfig, Name, Reason, SettingValue};
+use rowcast_destinations::actions;
 
 use super::POSTGRES;
+use crate::connectors::catalogue;
 use crate::failure::Failure;
 use crate::{Answer, Project};
 
@@ -50,6 +52,11 @@ pub(super) fn identity(
     }
     if let Some(manifest) = project.manifest(&destination.connector) {
         for (name, text) in rowcast_destinations::manifest::place(manifest, &destination.settings) {
+            identity.insert(format!("destination {name}"), text);
+        }
+    }
+    if let Some(entry) = catalogue::entry(&destination.connector) {
+        for (name, text) in actions::place(&entry, &destination.settings) {
             identity.insert(format!("destination {name}"), text);
         }
     }
@@ -123,7 +130,11 @@ pub(crate) fn destination(
             .map(|(field, _)| field.clone())
             .collect()
     };
-    built(project, destination, config)
+    let mapped = match sync.mapping {
+        Some(_) => actions::Mapped::Segment,
+        None => actions::Mapped::Fields,
+    };
+    built(project, destination, config, mapped)
         .map_err(|problems| placed(problems, destination, Some(sync)))
 }
 
@@ -136,15 +147,19 @@ pub(crate) fn destination_for(
     let destination = project.destination(name)?;
     let mut config = destination_config(project, destination);
     change(&mut config);
-    built(project, destination, config).map_err(|problems| placed(problems, destination, None))
+    built(project, destination, config, actions::Mapped::Fields)
+        .map_err(|problems| placed(problems, destination, None))
 }
 
 fn built(
     project: &Project,
     destination: &rowcast_config::Destination,
     config: DestinationConfig,
+    mapped: actions::Mapped,
 ) -> Result<Arc<dyn Destination>, Vec<(String, Reason)>> {
-    if let Some(manifest) = project.manifest(&destination.connector) {
+    if let Some(entry) = catalogue::entry(&destination.connector) {
+        actions::build(&entry, &config, mapped, &catalogue::installation()).map_err(paths)
+    } else if let Some(manifest) = project.manifest(&destination.connector) {
         rowcast_destinations::manifest::build(manifest, &config).map_err(paths)
     } else if destination.connector == POSTGRES {
         rowcast_postgres::destination::build(config)
@@ -161,7 +176,9 @@ pub(crate) fn destination_alone(
     destination: &rowcast_config::Destination,
 ) -> Answer<Arc<dyn Destination>> {
     let config = destination_config(project, destination);
-    let built = if let Some(manifest) = project.manifest(&destination.connector) {
+    let built = if let Some(entry) = catalogue::entry(&destination.connector) {
+        actions::build_for_check(&entry, &config, &catalogue::installation()).map_err(paths)
+    } else if let Some(manifest) = project.manifest(&destination.connector) {
         rowcast_destinations::manifest::build_for_check(manifest, &config).map_err(paths)
     } else if destination.connector == POSTGRES {
         rowcast_postgres::destination::build(config)
@@ -171,6 +188,17 @@ pub(crate) fn destination_alone(
         rowcast_destinations::build_for_check(&destination.connector, config).map_err(paths)
     };
     built.map_err(|problems| placed(problems, destination, None))
+}
+
+/// Opens a destination of Segment's catalogue, to ask it for choices.
+pub(crate) fn opened_actions(
+    project: &Project,
+    destination: &rowcast_config::Destination,
+    entry: &Arc<actions::Entry>,
+) -> Answer<actions::Actions> {
+    let config = destination_config(project, destination);
+    actions::open(entry, &config, &catalogue::installation())
+        .map_err(|problems| placed(paths(problems), destination, None))
 }
 
 fn destination_config(

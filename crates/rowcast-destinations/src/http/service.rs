@@ -138,7 +138,7 @@ pub(super) fn words_of(value: &Value) -> Option<String> {
 }
 
 /// `Retry-After` in seconds or as a date.
-fn retry_after(answer: &Answer, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(answer: &Answer, now: SystemTime) -> Option<Duration> {
     let text = answer.headers.get("retry-after")?.to_str().ok()?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),

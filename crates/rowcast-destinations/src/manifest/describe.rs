@@ -163,7 +163,7 @@ pub fn place(manifest: &Manifest, settings: &SettingValue) -> Vec<(String, Strin
 
 /// Keeps a text for as long as the program runs. Descriptors are made of such texts; the same text
 /// is kept once, however often a project is read.
-fn keep(text: &str) -> &'static str {
+pub(crate) fn keep(text: &str) -> &'static str {
     static KEPT: OnceLock<Mutex<HashSet<&'static str>>> = OnceLock::new();
     let kept = KEPT.get_or_init(Mutex::default);
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,7 +176,7 @@ fn keep(text: &str) -> &'static str {
 }
 
 /// The same for the words of a choice.
-fn keep_list(words: Vec<&'static str>) -> &'static [&'static str] {
+pub(crate) fn keep_list(words: Vec<&'static str>) -> &'static [&'static str] {
     static KEPT: OnceLock<Mutex<HashSet<&'static [&'static str]>>> = OnceLock::new();
     let kept = KEPT.get_or_init(Mutex::default);
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);

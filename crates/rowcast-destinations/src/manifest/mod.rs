@@ -34,6 +34,7 @@ use crate::settings::{Problems, SettingProblem};
 
 pub use self::built_in::{BuiltIn, built_in};
 pub use self::describe::{endpoint_help, place};
+pub(crate) use self::describe::{keep, keep_list};
 pub use self::fixture::missing_stories;
 pub use self::open::{build, build_for_check};
 pub use self::page::reference_markdown;

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use rowcast_app::Answer;
 use rowcast_app::connectors::{self, TryRequest};
-use rowcast_core::Operation;
+use rowcast_core::{Operation, Reason};
 
 use super::Context;
 use crate::exit::Exit;
@@ -36,6 +36,29 @@ enum What {
         /// Prints its manifest in place of its page
         #[arg(long)]
         manifest: bool,
+    },
+    /// Installs the program that runs Segment's destinations; needs Node and npm
+    #[command(after_help = "Example:\n  rowcast connectors install segment")]
+    Install {
+        /// What to install
+        #[arg(value_parser = ["segment"])]
+        what: String,
+    },
+    /// Asks a service of Segment's catalogue which values a field can take
+    #[command(
+        after_help = "Example:\n  rowcast connectors choices crm --object upsertObject object_details.object_type"
+    )]
+    Choices {
+        /// The destination
+        destination: String,
+        /// The field; members of objects after a dot
+        field: String,
+        /// The object
+        #[arg(long, value_name = "NAME", default_value = "")]
+        object: String,
+        /// Other fields as JSON, where the choice depends on them
+        #[arg(long, value_name = "JSON", default_value = "{}")]
+        fields: String,
     },
     /// Writes a manifest and its fixtures into the project's connectors/
     #[command(after_help = "Example:\n  rowcast connectors new in_house")]
@@ -87,6 +110,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
     match args.what {
         What::List => list(context),
         What::Show { name, manifest } => show(context, &name, manifest),
+        What::Install { .. } => install(context).await,
+        What::Choices {
+            destination,
+            field,
+            object,
+            fields,
+        } => choices(context, &destination, &object, &field, &fields).await,
         What::New { name } => new(context, &name),
         What::Test { names } => test(context, &names).await,
         What::Try {
@@ -126,10 +156,65 @@ fn list(context: &Context) -> Answer<Exit> {
                 row.name.clone(),
                 row.kind.clone(),
                 row.status.clone(),
-                row.objects.join(", "),
+                objects(&row.objects),
                 row.operations.join(", "),
             ]
         });
+        table(style, &columns, cells)
+    });
+    Ok(Exit::Succeeded)
+}
+
+/// Most names of objects on one line.
+const OBJECTS_MAX: usize = 4;
+
+fn objects(names: &[String]) -> String {
+    match names.get(..OBJECTS_MAX) {
+        Some(first) if names.len() > OBJECTS_MAX => {
+            format!(
+                "{} and {} more",
+                first.join(", "),
+                names.len() - OBJECTS_MAX
+            )
+        }
+        _ => names.join(", "),
+    }
+}
+
+async fn install(context: &Context) -> Answer<Exit> {
+    let installed = tokio::task::spawn_blocking(connectors::install).await;
+    let installed =
+        installed.unwrap_or_else(|_| Err(Reason::defect("the installation ended early").into()))?;
+    context.output.answer(&installed, |style| {
+        let what = if installed.changed {
+            "installed"
+        } else {
+            "is installed already"
+        };
+        format!(
+            "{} {} {what} in {}\n",
+            style.mark(Mark::Passed),
+            installed.package,
+            installed.folder
+        )
+    });
+    Ok(Exit::Succeeded)
+}
+
+async fn choices(
+    context: &Context,
+    destination: &str,
+    object: &str,
+    field: &str,
+    fields: &str,
+) -> Answer<Exit> {
+    let project = context.project()?;
+    let found = connectors::choices(&project, destination, object, field, fields).await?;
+    context.output.answer(&found, |style| {
+        let columns = [("value", Align::Left), ("label", Align::Left)];
+        let cells = found
+            .iter()
+            .map(|choice| vec![choice.value.clone(), choice.label.clone()]);
         table(style, &columns, cells)
     });
     Ok(Exit::Succeeded)
