@@ -10,6 +10,7 @@ mod budget;
 pub mod check;
 pub mod connectors;
 mod environment;
+pub mod explain;
 pub mod failure;
 pub mod health;
 pub mod history;

@@ -51,10 +51,15 @@ impl Map {
     /// # Errors
     /// The file can't be read, or the mapping is invalid.
     pub fn of_file(path: &Path) -> Answer<Self> {
-        let fields = mapping_file(path)?;
-        Ok(Self::of(Language::Rowcast(wire::mapper_of_fields(
-            &fields,
-        )?)))
+        Self::of_fields(&mapping_file(path)?)
+    }
+
+    /// The `fields:` as they are.
+    ///
+    /// # Errors
+    /// The mapping is invalid.
+    pub fn of_fields(fields: &Value) -> Answer<Self> {
+        Ok(Self::of(Language::Rowcast(wire::mapper_of_fields(fields)?)))
     }
 
     /// A mapping in Segment's language in a JSON file.
@@ -62,11 +67,19 @@ impl Map {
     /// # Errors
     /// The file can't be read, or the mapping is invalid: every problem with its path.
     pub fn of_segment_file(path: &Path) -> Answer<Self> {
-        let mapping = Mapping::new(mapping_file(path)?).map_err(|problems| {
+        Self::of_segment(mapping_file(path)?, &format!(" in {}", path.display()))
+    }
+
+    /// A mapping in Segment's language; `place` says where it stands.
+    ///
+    /// # Errors
+    /// The mapping is invalid: every problem with its path.
+    pub fn of_segment(mapping: Value, place: &str) -> Answer<Self> {
+        let mapping = Mapping::new(mapping).map_err(|problems| {
             let reason = |problem: &dyn std::fmt::Display| {
                 Reason::new(
                     Code::SegmentMappingInvalid,
-                    format!("the mapping in {} is not valid", path.display()),
+                    format!("the mapping{place} is not valid"),
                 )
                 .detail(problem.to_string())
                 .hint("see `rowcast explain E0508`")

@@ -7,6 +7,37 @@ use serde::Serialize;
 use crate::schedule::NextRun;
 use crate::{Answer, Project};
 
+/// A kind of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    Source,
+    Model,
+    Destination,
+    Sync,
+}
+
+impl ObjectKind {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Model => "model",
+            Self::Destination => "destination",
+            Self::Sync => "sync",
+        }
+    }
+
+    /// Its folder in a project, and its part of the API's paths.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Source => "sources",
+            Self::Model => "models",
+            Self::Destination => "destinations",
+            Self::Sync => "syncs",
+        }
+    }
+}
+
 /// An object: what all kinds have, and what is peculiar to its kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "{T}Object")]
@@ -70,11 +101,11 @@ pub struct SyncDetails {
     pub after: Vec<String>,
 }
 
-fn view<T>(kind: &'static str, name: &str, about: &About, more: T) -> ObjectView<T> {
+fn view<T>(kind: ObjectKind, name: &str, about: &About, more: T) -> ObjectView<T> {
     ObjectView {
-        kind,
+        kind: kind.as_str(),
         name: name.to_owned(),
-        file: format!("{kind}s/{name}.yml"),
+        file: format!("{}/{name}.yml", kind.folder()),
         description: about.description.clone(),
         tags: about.tags.clone(),
         owner: about.owner.clone(),
@@ -142,7 +173,7 @@ fn of_source(source: &rowcast_config::Source) -> ObjectView<SourceDetails> {
         state_source: source.state_source.clone(),
         runs_max: source.runs,
     };
-    view("source", &source.name, &source.about, more)
+    view(ObjectKind::Source, &source.name, &source.about, more)
 }
 
 fn of_model(model: &rowcast_config::Model) -> ObjectView<ModelDetails> {
@@ -152,14 +183,19 @@ fn of_model(model: &rowcast_config::Model) -> ObjectView<ModelDetails> {
         sensitive: model.sensitive.clone(),
         time_zone: model.time_zone.clone(),
     };
-    view("model", &model.name, &model.about, more)
+    view(ObjectKind::Model, &model.name, &model.about, more)
 }
 
 fn of_destination(destination: &rowcast_config::Destination) -> ObjectView<DestinationDetails> {
     let more = DestinationDetails {
         connector: destination.connector.clone(),
     };
-    view("destination", &destination.name, &destination.about, more)
+    view(
+        ObjectKind::Destination,
+        &destination.name,
+        &destination.about,
+        more,
+    )
 }
 
 fn of_sync(sync: &rowcast_config::Sync) -> ObjectView<SyncDetails> {
@@ -172,5 +208,5 @@ fn of_sync(sync: &rowcast_config::Sync) -> ObjectView<SyncDetails> {
         next_runs: due.next_runs,
         after: due.after,
     };
-    view("sync", &sync.name, &sync.about, more)
+    view(ObjectKind::Sync, &sync.name, &sync.about, more)
 }

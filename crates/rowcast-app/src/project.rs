@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rowcast_config::{LoadOptions, Secrets};
+use rowcast_config::{Change, LoadOptions, Secrets};
 use rowcast_core::{Code, Reason};
 use rowcast_destinations::manifest::Manifest;
 
 use crate::connectors::{self, Manifests};
 use crate::failure::{Failure, file_reason};
+use crate::objects::ObjectKind;
 use crate::{Answer, environment, wire};
 
 /// A project without problems.
@@ -25,7 +26,7 @@ impl Project {
     /// # Errors
     /// Every problem of the project.
     pub fn load(dir: Option<&Path>, env: Option<&str>) -> Answer<Self> {
-        read(dir, env, Secrets::Required)
+        read(dir, env, Secrets::Required, &[])
     }
 
     /// Reads the project for use cases that need no secrets.
@@ -33,7 +34,19 @@ impl Project {
     /// # Errors
     /// Every problem of the project.
     pub fn load_without_secrets(dir: Option<&Path>, env: Option<&str>) -> Answer<Self> {
-        read(dir, env, Secrets::Lenient)
+        read(dir, env, Secrets::Lenient, &[])
+    }
+
+    /// Reads the project as it would be with some files changed.
+    ///
+    /// # Errors
+    /// Every problem that it would have.
+    pub(crate) fn load_changed(
+        dir: &Path,
+        env: Option<&str>,
+        changes: &[Change<'_>],
+    ) -> Answer<Self> {
+        read(Some(dir), env, Secrets::Required, changes)
     }
 
     /// The project's folder.
@@ -125,6 +138,37 @@ impl Project {
             .ok_or_else(|| unknown("destination", name, self.config.destinations.keys()))
     }
 
+    /// Who refers to an object: `sync crm`, `model customers`.
+    pub(crate) fn users(&self, kind: ObjectKind, name: &str) -> Vec<String> {
+        let config = &self.config;
+        let syncs = |uses: &dyn Fn(&rowcast_config::Sync) -> bool| -> Vec<String> {
+            let all = config.syncs.values().filter(|sync| uses(sync));
+            all.map(|sync| format!("sync {}", sync.name)).collect()
+        };
+        match kind {
+            ObjectKind::Source => {
+                let models = config.models.values().filter(|model| model.source == name);
+                let places = config.sources.values().filter(|source| {
+                    source.name != name && source.state_source.as_deref() == Some(name)
+                });
+                models
+                    .map(|model| format!("model {}", model.name))
+                    .chain(places.map(|source| format!("source {}", source.name)))
+                    .collect()
+            }
+            ObjectKind::Model => syncs(&|sync| sync.model == name),
+            ObjectKind::Destination => syncs(&|sync| sync.destination == name),
+            ObjectKind::Sync => {
+                let mut users = syncs(&|sync| {
+                    sync.name != name && predecessors(sync).iter().any(|n| n == name)
+                });
+                let tests = config.tests.values().filter(|test| test.sync == name);
+                users.extend(tests.map(|test| format!("test {}", test.name)));
+                users
+            }
+        }
+    }
+
     /// The manifest of a connector, if it is one.
     pub(crate) fn manifest(&self, connector: &str) -> Option<&Arc<Manifest>> {
         let own = self.connectors.get(connector);
@@ -183,7 +227,12 @@ pub(crate) fn folder(dir: Option<&Path>) -> Answer<std::path::PathBuf> {
     Ok(rowcast_config::find(dir, &current)?)
 }
 
-fn read(dir: Option<&Path>, env: Option<&str>, secrets: Secrets) -> Answer<Project> {
+fn read(
+    dir: Option<&Path>,
+    env: Option<&str>,
+    secrets: Secrets,
+    changes: &[Change<'_>],
+) -> Answer<Project> {
     let dir = folder(dir)?;
     let (connectors, mut found) = connectors::of_project(&dir);
     let mut descriptors = wire::descriptors();
@@ -197,6 +246,7 @@ fn read(dir: Option<&Path>, env: Option<&str>, secrets: Secrets) -> Answer<Proje
         secrets,
         lookup: &environment::variable,
         descriptors: &descriptors,
+        changes,
     });
     let project = Project {
         config: loaded.project,

@@ -5,6 +5,7 @@
 //! in the state of syncs before it is acted on; a service that is killed leaves jobs that another,
 //! or its next start, carries on.
 
+mod files;
 mod live;
 mod place;
 mod reload;
@@ -25,8 +26,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub use files::{Expected, FileRequest, FileView};
 pub use live::{Live, LiveRun};
-pub use tokens::{Scope, TokenMade, TokenRequest, TokenView};
+pub use tokens::{Caller, Scope, TokenMade, TokenRequest, TokenView};
 
 use crate::run::RunRequest;
 use crate::state::{self, Cancelled};
@@ -41,6 +43,8 @@ pub struct ServeOptions {
     pub database: Option<Secret<String>>,
     /// Runs of this server at once.
     pub jobs: usize,
+    /// Changes of files over the API become commits.
+    pub git: bool,
 }
 
 /// A project as the server runs it.
@@ -148,6 +152,9 @@ impl Service {
     /// # Errors
     /// The project has problems, or the control database can't be used.
     pub async fn open(options: ServeOptions) -> Answer<Self> {
+        if options.git {
+            files::usable(&options.dir)?;
+        }
         let files = reload::files(&options.dir);
         let project = Project::load(Some(&options.dir), options.env.as_deref())?;
         let control = place::control(&project, options.database.as_ref())?;

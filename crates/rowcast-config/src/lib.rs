@@ -37,7 +37,7 @@ mod walk;
 
 pub use described::{Described, read_described};
 pub use documents::{Document, documents};
-pub use load::{LoadOptions, Loaded, PROJECT_FILE, find, load};
+pub use load::{Change, LoadOptions, Loaded, PROJECT_FILE, find, is_name, load};
 pub use placeholder::Secrets;
 pub use problem::{Location, Problem};
 pub use project::{

@@ -38,6 +38,18 @@ pub struct LoadOptions<'a> {
     pub lookup: &'a dyn Fn(&str) -> Option<String>,
     /// The connectors there are.
     pub descriptors: &'a [Descriptor],
+    /// Files as they would be, in place of what is on disk.
+    pub changes: &'a [Change<'a>],
+}
+
+/// A file that somebody wants to write, or to delete, from afar. It may hold no secret in clear and
+/// name no command to run: who may change files over the network is not who may log in here.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// Relative to the project's folder, with `/`.
+    pub path: &'a str,
+    /// `None` when it would be deleted.
+    pub text: Option<&'a str>,
 }
 
 /// A project and everything that is wrong with it. With problems the project is incomplete and
@@ -142,11 +154,7 @@ impl Loader<'_> {
         }
         for (model, file) in &self.sql {
             if !self.documents.contains_key(&(Kind::Model, model.clone()))
-                && !self
-                    .options
-                    .dir
-                    .join(format!("models/{model}.yml"))
-                    .exists()
+                && !self.exists(&format!("models/{model}.yml"))
             {
                 let reason = reason(Code::MissingKey, format!("the query {} has no model", file.path))
                     .hint(format!("write models/{model}.yml beside it, with `model: {model}`, `source:` and `primary_key:`"));
@@ -163,9 +171,11 @@ impl Loader<'_> {
 
     fn read_folder(&mut self, kind: Kind) {
         let folder = self.options.dir.join(kind.folder());
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        let mut names: Vec<String> = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries
+                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                .collect(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
                 let reason = reason(
                     Code::FileUnreadable,
@@ -176,10 +186,14 @@ impl Loader<'_> {
                 return;
             }
         };
-        let mut names: Vec<String> = entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| !name.starts_with('.'))
-            .collect();
+        for change in self.options.changes {
+            let inside = change.path.strip_prefix(kind.folder());
+            if let Some(name) = inside.and_then(|name| name.strip_prefix('/')) {
+                names.retain(|known| known != name);
+                names.extend(change.text.map(|_| name.to_owned()));
+            }
+        }
+        names.retain(|name| !name.starts_with('.'));
         names.sort();
         for name in names {
             let path = format!("{}/{name}", kind.folder());
@@ -208,7 +222,28 @@ impl Loader<'_> {
         }
     }
 
+    /// What a file would be, if it is to be changed.
+    fn change(&self, path: &str) -> Option<Change<'_>> {
+        let changes = self.options.changes.iter();
+        changes.copied().find(|change| change.path == path)
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        match self.change(path) {
+            Some(change) => change.text.is_some(),
+            None => self.options.dir.join(path).exists(),
+        }
+    }
+
     fn file(&mut self, path: &str) -> Option<Arc<File>> {
+        if let Some(Change { text, .. }) = self.change(path) {
+            return text.map(|text| {
+                Arc::new(File {
+                    path: path.to_owned(),
+                    text: text.to_owned(),
+                })
+            });
+        }
         let full = self.options.dir.join(path);
         let too_big = std::fs::metadata(&full).is_ok_and(|meta| meta.len() > FILE_MAX);
         let read = if too_big {
@@ -244,9 +279,15 @@ impl Loader<'_> {
 
     fn read(&mut self, kind: Kind, stem: &str, path: &str) {
         let Some(file) = self.file(path) else { return };
-        let Some(node) = tree::read(&file, &mut self.problems) else {
+        let Some(mut node) = tree::read(&file, &mut self.problems) else {
             return;
         };
+        if self.change(path).is_some() {
+            node.for_each_scalar(&mut |scalar, _| scalar.guarded = true);
+            if matches!(kind, Kind::Source | Kind::Destination) {
+                commands(&node, &mut self.problems);
+            }
+        }
         if kind != Kind::Project && !is_name(stem) {
             let reason = reason(
                 Code::NameMismatch,
@@ -487,8 +528,26 @@ impl Loader<'_> {
     }
 }
 
-/// Object names are used in paths, URLs and table names.
-fn is_name(text: &str) -> bool {
+/// Refuses commands anywhere in a document that came over the network.
+fn commands(node: &Node, problems: &mut Vec<Problem>) {
+    for entry in node.entries() {
+        if entry.key == "command" && matches!(entry.value.yaml, Yaml::List(_)) {
+            let reason = reason(
+                Code::SecretInClear,
+                "a command to run on the server can't be set over the API",
+            )
+            .hint("write it in the file, on the server or through Git");
+            problems.push(Problem::at(reason, &entry.value.at));
+        }
+        commands(&entry.value, problems);
+    }
+    for item in node.items() {
+        commands(item, problems);
+    }
+}
+
+/// Whether a text can be the name of an object: names are used in paths, URLs and table names.
+pub fn is_name(text: &str) -> bool {
     // PostgreSQL's longest identifier.
     const LONGEST: usize = 63;
     !text.is_empty()

@@ -38,6 +38,8 @@ pub(crate) struct Scalar {
     pub(crate) unresolved: bool,
     /// The path, when the whole scalar is one `${file:…}`.
     pub(crate) from_file: Option<String>,
+    /// Came over the network: what is secret may only be a placeholder.
+    pub(crate) guarded: bool,
 }
 
 impl std::fmt::Debug for Scalar {
@@ -236,6 +238,7 @@ impl<'a> Reader<'a, '_> {
                     secret: false,
                     unresolved: false,
                     from_file: None,
+                    guarded: false,
                 });
             }
         }
@@ -320,6 +323,7 @@ impl<'a> Reader<'a, '_> {
                         secret: false,
                         unresolved: false,
                         from_file: None,
+                        guarded: false,
                     })
                 }
             }

@@ -168,6 +168,7 @@ impl Walker<'_> {
             self.check(node, only, path);
             return;
         }
+        let mut clear = Vec::new();
         for shape in &fitting {
             let mut problems = Vec::new();
             Walker {
@@ -180,6 +181,12 @@ impl Walker<'_> {
             if problems.is_empty() {
                 return;
             }
+            problems.retain(|problem| problem.reason.code == Code::SecretInClear);
+            clear.append(&mut problems);
+        }
+        if !clear.is_empty() {
+            self.problems.append(&mut clear);
+            return;
         }
         // Of several scalar forms the words give the best advice.
         let words: Vec<&'static str> = fitting
@@ -251,6 +258,21 @@ impl Walker<'_> {
             return;
         }
         if scalar.unresolved {
+            return;
+        }
+        if matches!(shape, Shape::Secret)
+            && scalar.guarded
+            && !scalar.secret
+            && !names_no_password(&scalar.text)
+        {
+            self.secrets.push(scalar.text.clone());
+            let message = format!("`{path}` of {} holds a secret in clear", self.subject);
+            self.note(
+                reason(Code::SecretInClear, message)
+                    .detail("what comes over the API is stored in files, often in Git")
+                    .hint("write a placeholder, `${env:NAME}` or `${file:PATH}`, and set it where the server runs"),
+                &node.at,
+            );
             return;
         }
         if matches!(shape, Shape::Secret) || scalar.secret && matches!(shape, Shape::Text) {
@@ -414,6 +436,18 @@ fn is_address_range(text: &str) -> bool {
         Err(_) => return false,
     };
     bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
+}
+
+/// A connection string without a password is no secret.
+fn names_no_password(text: &str) -> bool {
+    let rest = ["postgresql://", "postgres://"]
+        .into_iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    rest.is_some_and(|rest| {
+        let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+        !user.contains(':') && !query.contains("password")
+    })
 }
 
 /// The nearest known word, when it is near enough to be a typing mistake.

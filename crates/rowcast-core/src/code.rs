@@ -67,6 +67,7 @@ codes! {
     InvalidSetting = "E0114", Invalid, "a destination's setting is wrong";
     UnknownEnvironment = "E0115", Invalid, "the environment does not exist";
     ConnectorAbsent = "E0116", Invalid, "the connector is not in this build";
+    SecretInClear = "E0117", Invalid, "a secret or a command came over the API";
 
     // E02 source
     ConnectFailed = "E0201", Connect, "the server can't be reached";
@@ -164,6 +165,12 @@ codes! {
     TokenInvalid = "E0902", Failed, "the request has no valid token";
     ScopeTooSmall = "E0903", Failed, "the token does not permit this";
     RequestInvalid = "E0904", Invalid, "the request can't be understood";
+    ObjectInUse = "E0905", Invalid, "others refer to the object";
+    FileChanged = "E0906", Invalid, "the file is not the version that was meant";
+    ObjectExists = "E0907", Invalid, "there is an object of this name already";
+    CommitFailed = "E0908", Failed, "a change could not be committed to Git";
+    RequestRepeated = "E0909", Invalid, "the idempotency key was used before";
+    TooManyRequests = "E0910", Failed, "the token asks too often";
 
     // E90 defects
     Defect = "E9001", Failed, "a defect in Rowcast";

@@ -5,19 +5,27 @@ use axum::extract::Request;
 use axum::http::{Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
-use rowcast_app::serve::Scope;
+use rowcast_app::serve::{Caller, Scope};
 use rowcast_core::{Code, Reason};
 
 use crate::App;
 use crate::answer::Refusal;
 
 /// Lets a request through, or says why not.
-pub(crate) async fn check(app: &App, scope: Scope, request: Request, next: Next) -> Response<Body> {
+pub(crate) async fn check(
+    app: &App,
+    scope: Scope,
+    mut request: Request,
+    next: Next,
+) -> Response<Body> {
     // Taken out first: a request can't be shared while the token is looked for.
     let token = token(&request).map(str::to_owned);
     let what = format!("{} {}", request.method(), request.uri().path());
     match permitted(app, scope, token.as_deref(), &what).await {
-        Ok(()) => next.run(request).await,
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(refusal) => refusal.into_response(),
     }
 }
@@ -37,22 +45,25 @@ async fn permitted(
     scope: Scope,
     token: Option<&str>,
     what: &str,
-) -> Result<(), Refusal> {
+) -> Result<Caller, Refusal> {
     let Some(token) = token else {
         return Err(unknown("the request has no token"));
     };
-    match app.service.permitted(token).await? {
+    match app.service.caller(token).await? {
         None => Err(unknown("the token is not known, revoked or at its end")),
-        Some(has) if has < scope => Err(Refusal::new(
+        Some(caller) if caller.scope < scope => Err(Refusal::new(
             StatusCode::FORBIDDEN,
             Reason::new(
                 Code::ScopeTooSmall,
-                format!("the token's scope {} does not permit this", has.as_str()),
+                format!(
+                    "the token's scope {} does not permit this",
+                    caller.scope.as_str()
+                ),
             )
             .detail(format!("{what} needs {}", scope.as_str()))
             .hint("ask somebody with an admin token for another: `POST /api/v1/tokens`"),
         )),
-        Some(_) => Ok(()),
+        Some(caller) => Ok(caller),
     }
 }
 

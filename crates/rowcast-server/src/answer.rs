@@ -30,10 +30,15 @@ impl Refusal {
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
-        let first = failure.problems.first().map(|problem| problem.reason.code);
-        let status = match first {
-            Some(Code::UnknownReference) => StatusCode::NOT_FOUND,
-            Some(Code::SyncRunning) => StatusCode::CONFLICT,
+        let first = failure.problems.first();
+        // What a file refers to is another matter than what a path names.
+        let in_file = first.is_some_and(|problem| problem.file.is_some());
+        let status = match first.map(|problem| problem.reason.code) {
+            Some(Code::UnknownReference) if !in_file => StatusCode::NOT_FOUND,
+            Some(
+                Code::SyncRunning | Code::ObjectInUse | Code::ObjectExists | Code::CommitFailed,
+            ) => StatusCode::CONFLICT,
+            Some(Code::FileChanged) => StatusCode::PRECONDITION_FAILED,
             _ => match failure.exit() {
                 ExitClass::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
                 ExitClass::Connect => StatusCode::BAD_GATEWAY,

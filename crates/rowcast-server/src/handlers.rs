@@ -1,11 +1,13 @@
 //! One function for each route, in a module for each subject: parse, call, render.
 
+pub(crate) mod files;
 pub(crate) mod history;
 pub(crate) mod jobs;
 pub(crate) mod objects;
 pub(crate) mod service;
 pub(crate) mod syncs;
 pub(crate) mod tokens;
+pub(crate) mod tools;
 
 use axum::http::StatusCode;
 use rowcast_core::{Code, Reason};

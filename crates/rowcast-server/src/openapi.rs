@@ -152,6 +152,12 @@ fn operation(route: &Route, types: &mut Types, problem: &Schema) -> Value {
             "description": member.about, "schema": member.schema,
         })
     }));
+    if route.wants_version() {
+        parameters.push(json!({
+            "name": "If-Match", "in": "header", "required": true, "schema": { "type": "string" },
+            "description": "The `ETag` of what is changed: 412 when it has changed since, 428 without it",
+        }));
+    }
     let mut operation = json!({
         "operationId": name(route),
         "summary": route.summary,
@@ -163,7 +169,11 @@ fn operation(route: &Route, types: &mut Types, problem: &Schema) -> Value {
     }
     let body = (route.body)(&mut types.requests);
     if !is_nothing(&body) {
-        operation["requestBody"] = json!({ "content": content(&body) });
+        let mut forms = content(&body);
+        if let Some(form) = body.get("x-text").and_then(Value::as_str) {
+            forms[form] = json!({ "schema": { "type": "string" } });
+        }
+        operation["requestBody"] = json!({ "content": forms });
     }
     let answer = (route.answer)(&mut types.answers);
     let mut good = json!({ "description": "As asked" });
@@ -192,6 +202,11 @@ impl Route {
     /// `GET /api/v1/syncs/{name}`.
     pub(crate) fn asked(&self) -> String {
         format!("{} {}", self.method.to_uppercase(), self.path)
+    }
+
+    /// Whether it changes a file, and so must say which version.
+    fn wants_version(&self) -> bool {
+        self.method == "put" || self.method == "delete" && self.path.ends_with("/{name}")
     }
 
     /// What a token must permit, in a word.

@@ -4,14 +4,20 @@
 //! A line says: method, path, scope, query and body (`()` for none), status and type of the answer,
 //! what it is, and the function that answers.
 
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
+use rowcast_app::adopt::Adoption;
+use rowcast_app::connectors::{ConnectorRow, ConnectorView, FixtureResult, TryView};
+use rowcast_app::explain::Explained;
 use rowcast_app::history::{LogLine, Page, RunRow};
 use rowcast_app::objects::{
     DestinationDetails, ModelDetails, ObjectView, SourceDetails, SyncDetails,
 };
-use rowcast_app::serve::{Ask, Asked, JobView, LiveRun, Scope, TokenMade, TokenRequest, TokenView};
+use rowcast_app::serve::{
+    Ask, Asked, FileRequest, FileView, JobView, LiveRun, Scope, TokenMade, TokenRequest, TokenView,
+};
 use rowcast_app::state::{Cancelled, Done, Paused};
 use rowcast_app::tables::RelationView;
+use rowcast_app::test::TestResult;
 use rowcast_app::view::{CheckGroup, PlanView, PreviewView, RejectView, SyncStatus};
 use rowcast_app::why::Story;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -22,7 +28,8 @@ use crate::handlers::history::{Before, Limited, OfKey, OfLog};
 use crate::handlers::objects::{InSchema, Rows};
 use crate::handlers::service::{Alive, CheckOf, Ready, Served, Validated};
 use crate::handlers::syncs::{Confirmed, Keys, PlanOf};
-use crate::handlers::{history, jobs, objects, service, syncs, tokens};
+use crate::handlers::tools::{AdoptOf, MapOf, Mapped, SchemaOf, SetupOf, Sql, TestsOf, TryOf};
+use crate::handlers::{files, history, jobs, objects, service, syncs, tokens, tools};
 use crate::{App, events, metrics, openapi};
 
 /// Describes a type.
@@ -90,14 +97,41 @@ routes! {
 
     get "/api/v1/sources" READ, (), () => 200 Vec<ObjectView<SourceDetails>>, "All sources", objects::sources;
     get "/api/v1/sources/{name}" READ, (), () => 200 ObjectView<SourceDetails>, "A source", objects::source;
+    post "/api/v1/sources" WRITE, (), FileRequest => 201 FileView, "Makes a source: its file, when the project is valid with it", files::create::<SourceDetails>;
+    get "/api/v1/sources/{name}/file" READ, (), () => 200 FileView, "Its file with the version", files::file::<SourceDetails>;
+    put "/api/v1/sources/{name}" WRITE, (), FileRequest => 200 FileView, "Replaces its file, when the project is valid with it", files::replace::<SourceDetails>;
+    delete "/api/v1/sources/{name}" WRITE, (), () => 204 (), "Deletes its file; 409 while others refer to it", files::delete::<SourceDetails>;
     get "/api/v1/sources/{name}/tables" READ, InSchema, () => 200 Vec<RelationView>, "Tables and columns that its role sees", objects::tables;
     get "/api/v1/models" READ, (), () => 200 Vec<ObjectView<ModelDetails>>, "All models", objects::models;
     get "/api/v1/models/{name}" READ, (), () => 200 ObjectView<ModelDetails>, "A model", objects::model;
+    post "/api/v1/models" WRITE, (), FileRequest => 201 FileView, "Makes a model: its file, when the project is valid with it", files::create::<ModelDetails>;
+    get "/api/v1/models/{name}/file" READ, (), () => 200 FileView, "Its file with the version", files::file::<ModelDetails>;
+    put "/api/v1/models/{name}" WRITE, (), FileRequest => 200 FileView, "Replaces its file, when the project is valid with it", files::replace::<ModelDetails>;
+    delete "/api/v1/models/{name}" WRITE, (), () => 204 (), "Deletes its file; 409 while others refer to it", files::delete::<ModelDetails>;
     get "/api/v1/models/{name}/preview" READ, Rows, () => 200 PreviewView, "Its first rows, types and key; sensitive columns are masked", objects::preview;
     get "/api/v1/destinations" READ, (), () => 200 Vec<ObjectView<DestinationDetails>>, "All destinations", objects::destinations;
     get "/api/v1/destinations/{name}" READ, (), () => 200 ObjectView<DestinationDetails>, "A destination", objects::destination;
+    post "/api/v1/destinations" WRITE, (), FileRequest => 201 FileView, "Makes a destination: its file, when the project is valid with it", files::create::<DestinationDetails>;
+    get "/api/v1/destinations/{name}/file" READ, (), () => 200 FileView, "Its file with the version", files::file::<DestinationDetails>;
+    put "/api/v1/destinations/{name}" WRITE, (), FileRequest => 200 FileView, "Replaces its file, when the project is valid with it", files::replace::<DestinationDetails>;
+    delete "/api/v1/destinations/{name}" WRITE, (), () => 204 (), "Deletes its file; 409 while others refer to it", files::delete::<DestinationDetails>;
     get "/api/v1/syncs" READ, (), () => 200 Vec<ObjectView<SyncDetails>>, "All syncs", objects::syncs;
     get "/api/v1/syncs/{name}" READ, (), () => 200 ObjectView<SyncDetails>, "A sync", objects::sync;
+    post "/api/v1/syncs" WRITE, (), FileRequest => 201 FileView, "Makes a sync: its file, when the project is valid with it", files::create::<SyncDetails>;
+    get "/api/v1/syncs/{name}/file" READ, (), () => 200 FileView, "Its file with the version", files::file::<SyncDetails>;
+    put "/api/v1/syncs/{name}" WRITE, (), FileRequest => 200 FileView, "Replaces its file, when the project is valid with it", files::replace::<SyncDetails>;
+    delete "/api/v1/syncs/{name}" WRITE, (), () => 204 (), "Deletes its file; 409 while others refer to it", files::delete::<SyncDetails>;
+
+    post "/api/v1/sources/{name}/setup-sql" READ, (), SetupOf => 200 Sql, "The grants that its role needs", tools::setup_sql;
+    post "/api/v1/destinations/{name}/try" RUN, (), TryOf => 200 TryView, "Sends one record, without any state", tools::try_record;
+    post "/api/v1/map" READ, (), MapOf => 200 Mapped, "Maps rows to records; sends nothing", tools::map;
+    post "/api/v1/test" READ, (), TestsOf => 200 Vec<TestResult>, "Runs the project's tests", tools::test;
+    get "/api/v1/connectors" READ, (), () => 200 Vec<ConnectorRow>, "All connectors, the project's own included", tools::connectors;
+    get "/api/v1/connectors/{name}" READ, (), () => 200 ConnectorView, "A connector with its reference page", tools::connector;
+    post "/api/v1/connectors/{name}/test" READ, (), () => 200 Vec<FixtureResult>, "Runs its fixtures; nothing leaves the server", tools::test_connector;
+    get "/api/v1/schemas" READ, SchemaOf, () => 200 Map<String, Value>, "JSON Schema of the project's files, by kind", tools::schemas;
+    get "/api/v1/codes" READ, (), () => 200 Vec<Explained>, "All error codes", tools::codes;
+    get "/api/v1/codes/{code}" READ, (), () => 200 Explained, "An error code with its page", tools::code;
 
     get "/api/v1/status" READ, (), () => 200 Vec<SyncStatus>, "How every sync stands, with its last and next runs", syncs::status;
     get "/api/v1/syncs/{name}/status" READ, (), () => 200 SyncStatus, "How a sync stands", syncs::sync_status;
@@ -109,6 +143,7 @@ routes! {
     post "/api/v1/syncs/{name}/resume" RUN, (), () => 200 Paused, "Lets it run again", syncs::resume;
     post "/api/v1/syncs/{name}/reset" WRITE, (), Confirmed => 200 Done, "Forgets what was delivered; the next run sends every row", syncs::reset;
     post "/api/v1/syncs/{name}/baseline" WRITE, (), Confirmed => 200 Done, "Accepts the present rows as sent, without sending", syncs::baseline;
+    post "/api/v1/syncs/{name}/adopt" WRITE, (), AdoptOf => 200 Adoption, "Takes over what Segment or RudderStack had delivered", tools::adopt;
     get "/api/v1/syncs/{name}/rejects" READ, Limited, () => 200 Vec<RejectView>, "Rows that the destination rejected", history::rejects;
     get "/api/v1/syncs/{name}/why" READ, OfKey, () => 200 Story, "The story of one row", history::why;
     get "/api/v1/syncs/{name}/runs" READ, Before, () => 200 Page<RunRow>, "Its runs, newest first", history::runs;

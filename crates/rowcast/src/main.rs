@@ -7,6 +7,7 @@ mod exit;
 mod killpoint;
 mod output;
 mod reference;
+mod routes;
 mod signal;
 
 use std::process::ExitCode;

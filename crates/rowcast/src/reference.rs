@@ -28,7 +28,10 @@ pub(crate) fn write(folder: &Path) -> Result<(), Failure> {
     pages.push(("command-line.md".to_owned(), command_line()));
     pages.push(("error-codes.md".to_owned(), error_codes()));
     pages.push(("exit-codes.md".to_owned(), exit_codes()));
-    pages.push(("http-api.md".to_owned(), rowcast_server::openapi::page()));
+    pages.push((
+        "http-api.md".to_owned(),
+        rowcast_server::openapi::page() + &crate::routes::section(),
+    ));
     pages.push((
         "openapi.json".to_owned(),
         format!("{:#}\n", rowcast_server::openapi::openapi()),

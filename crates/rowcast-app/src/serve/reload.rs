@@ -47,22 +47,31 @@ fn reload(inner: &Inner) {
     let options = &inner.options;
     let problems = match Project::load(Some(&options.dir), options.env.as_deref()) {
         Ok(project) => {
-            let loaded = Arc::new(Loaded { project });
-            *inner.loaded.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+            take_over(inner, project);
             tracing::info!("the project was read again");
-            Vec::new()
+            return;
         }
-        Err(failure) => {
-            for problem in &failure.problems {
-                tracing::error!("{}", problem.render(false));
-            }
-            failure.problems
-        }
+        Err(failure) => failure.problems,
     };
-    *inner
+    for problem in &problems {
+        tracing::error!("{}", problem.render(false));
+    }
+    let mut found = inner
         .problems
         .write()
-        .unwrap_or_else(PoisonError::into_inner) = problems;
+        .unwrap_or_else(PoisonError::into_inner);
+    *found = problems;
+}
+
+/// Serves a project without problems from now on.
+pub(super) fn take_over(inner: &Inner, project: Project) {
+    let mut loaded = inner.loaded.write().unwrap_or_else(PoisonError::into_inner);
+    *loaded = Arc::new(Loaded { project });
+    let mut problems = inner
+        .problems
+        .write()
+        .unwrap_or_else(PoisonError::into_inner);
+    problems.clear();
 }
 
 /// Every file of the project with its time and size.

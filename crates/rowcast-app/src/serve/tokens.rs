@@ -42,6 +42,14 @@ impl Scope {
     }
 }
 
+/// Whose token a request has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub id: i64,
+    pub name: String,
+    pub scope: Scope,
+}
+
 /// A token to be made.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -117,16 +125,23 @@ impl Service {
         Ok(made.map(|_| Secret::new(token)))
     }
 
-    /// What a token permits, and who it is; `None` when it is none, revoked or at its end.
+    /// Who a token is, and what it permits; `None` when it is none, revoked or at its end.
+    ///
+    /// The database is asked for the hash of what was sent, never for the token: how long the answer
+    /// takes says nothing about a token that there is.
     ///
     /// # Errors
     /// The control database fails.
-    pub async fn permitted(&self, token: &str) -> Answer<Option<Scope>> {
+    pub async fn caller(&self, token: &str) -> Answer<Option<Caller>> {
         let found = self.inner.asks.valid_token(&hash(token)).await?;
         Ok(found.and_then(|row| {
-            Scope::ALL
-                .into_iter()
-                .find(|scope| scope.as_str() == row.scope)
+            let mut scopes = Scope::ALL.into_iter();
+            let scope = scopes.find(|scope| scope.as_str() == row.scope)?;
+            Some(Caller {
+                id: row.id,
+                name: row.name,
+                scope,
+            })
         }))
     }
 

@@ -68,6 +68,7 @@ impl Fixture {
             dir: self.dir.path(),
             env: self.env.as_deref(),
             secrets: self.secrets,
+            changes: &[],
             lookup: &|name| self.environment.get(name).cloned(),
             descriptors: &descriptors(),
         })

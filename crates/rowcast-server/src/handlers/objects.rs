@@ -1,10 +1,11 @@
 //! Sources, models, destinations and syncs as the project's files describe them.
 
 use axum::extract::State;
-use rowcast_app::objects;
+use rowcast_app::objects::{self, ObjectKind, ObjectView};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::files::with_version;
 use super::within;
 use crate::App;
 use crate::answer::{Answered, ok};
@@ -14,12 +15,24 @@ use crate::input::{Asked, Of};
 const ROWS: u32 = 10;
 const ROWS_MAX: u32 = 100;
 
+/// An object with the version of its file, for `If-Match`.
+fn versioned<T: Serialize>(app: &App, kind: ObjectKind, found: &ObjectView<T>) -> Answered {
+    let file = app.service.file(kind, &found.name);
+    let answer = ok(found)?;
+    Ok(match file {
+        Ok(file) => with_version(answer, &file.version),
+        // Deleted or not readable since the project was read: there is no version to change.
+        Err(_) => answer,
+    })
+}
+
 pub(crate) async fn sources(State(app): State<App>) -> Answered {
     ok(&objects::sources(&app.service.project()))
 }
 
 pub(crate) async fn source(State(app): State<App>, Of(name): Of<String>) -> Answered {
-    ok(&objects::source(&app.service.project(), &name)?)
+    let found = objects::source(&app.service.project(), &name)?;
+    versioned(&app, ObjectKind::Source, &found)
 }
 
 pub(crate) async fn models(State(app): State<App>) -> Answered {
@@ -27,7 +40,8 @@ pub(crate) async fn models(State(app): State<App>) -> Answered {
 }
 
 pub(crate) async fn model(State(app): State<App>, Of(name): Of<String>) -> Answered {
-    ok(&objects::model(&app.service.project(), &name)?)
+    let found = objects::model(&app.service.project(), &name)?;
+    versioned(&app, ObjectKind::Model, &found)
 }
 
 pub(crate) async fn destinations(State(app): State<App>) -> Answered {
@@ -35,7 +49,8 @@ pub(crate) async fn destinations(State(app): State<App>) -> Answered {
 }
 
 pub(crate) async fn destination(State(app): State<App>, Of(name): Of<String>) -> Answered {
-    ok(&objects::destination(&app.service.project(), &name)?)
+    let found = objects::destination(&app.service.project(), &name)?;
+    versioned(&app, ObjectKind::Destination, &found)
 }
 
 pub(crate) async fn syncs(State(app): State<App>) -> Answered {
@@ -43,7 +58,8 @@ pub(crate) async fn syncs(State(app): State<App>) -> Answered {
 }
 
 pub(crate) async fn sync(State(app): State<App>, Of(name): Of<String>) -> Answered {
-    ok(&objects::sync(&app.service.project(), &name)?)
+    let found = objects::sync(&app.service.project(), &name)?;
+    versioned(&app, ObjectKind::Sync, &found)
 }
 
 /// Which tables.

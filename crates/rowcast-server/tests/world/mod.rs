@@ -38,6 +38,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
@@ -57,6 +63,11 @@ pub(crate) fn write(dir: &Path, name: &str, text: &str) {
 impl World {
     /// A server of a project that sends forty customers to a service; nothing runs before `begin`.
     pub(crate) async fn open(name: &str) -> Self {
+        Self::open_as(name, |_| {}).await
+    }
+
+    /// The same, with other options; the files are there when these are chosen.
+    pub(crate) async fn open_as(name: &str, choose: impl FnOnce(&mut ServeOptions)) -> Self {
         let database = Cluster::shared().database(name);
         Cluster::shared().psql(
             &database.name,
@@ -95,14 +106,15 @@ impl World {
             "sync: crm\nmodel: customers\ndestination: crm\nobject: customer\nfields: { email: email }\n\
              schedule: { cron: \"0 6 1 1 *\", timezone: Europe/Paris }\nlog: all\n",
         );
-        let service = Service::open(ServeOptions {
+        let mut options = ServeOptions {
             dir: dir.to_owned(),
             env: None,
             database: None,
             jobs: 4,
-        })
-        .await
-        .unwrap();
+            git: false,
+        };
+        choose(&mut options);
+        let service = Service::open(options).await.unwrap();
         let stop = CancellationToken::new();
         let server = Server::bind(service.clone(), ([127, 0, 0, 1], 0).into(), &stop)
             .await
@@ -143,16 +155,39 @@ impl World {
         path: &str,
         body: &str,
     ) -> Answer {
+        let authorization = token.map(|token| format!("Authorization: Bearer {token}"));
+        let headers: Vec<&str> = authorization.as_deref().into_iter().collect();
+        self.ask_with(&headers, method, path, body).await
+    }
+
+    /// With headers, and the first token.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> Answer {
+        let authorization = format!("Authorization: Bearer {}", self.token);
+        let mut all = vec![authorization.as_str()];
+        all.extend(headers);
+        self.ask_with(&all, method, path, body).await
+    }
+
+    async fn ask_with(&self, headers: &[&str], method: &str, path: &str, body: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let authorization = token.map_or(String::new(), |token| {
-            format!("Authorization: Bearer {token}\r\n")
-        });
-        let request = format!(
-            "{} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{authorization}\
-             Content-Length: {}\r\n\r\n{body}",
+        let mut request = format!(
+            "{} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
             method.to_uppercase(),
             body.len()
         );
+        if !headers.iter().any(|header| header.starts_with("Host:")) {
+            request.push_str("Host: localhost\r\n");
+        }
+        for header in headers {
+            request.push_str(&format!("{header}\r\n"));
+        }
+        request.push_str(&format!("\r\n{body}"));
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();

@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// Syncs that run at the same time
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
+    /// Makes a Git commit of each change of a file over the API
+    #[arg(long)]
+    git: bool,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
@@ -40,6 +43,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
         env: context.global.env.clone(),
         database: args.database.map(Secret::new),
         jobs: usize::from(args.jobs),
+        git: args.git,
     })
     .await?;
     let server = Server::bind(service.clone(), args.listen, &context.cancel).await?;
