@@ -278,14 +278,14 @@ impl Bench {
         Ok((tally, folder))
     }
 
-    /// The size of a sync's state with its indexes, in bytes.
+    /// The size of a sync's state with its indexes, and with what waits beside it, in bytes.
     pub(crate) fn state_size(&self, database: &str, sync: &str) -> Result<f64, String> {
         self.cluster.number(
             database,
             &format!(
                 "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class c \
                  JOIN pg_namespace n ON n.oid = c.relnamespace JOIN _rowcast.sync s \
-                   ON c.relname = 'state_' || s.id \
+                   ON c.relname IN ('state_' || s.id, 'recent_' || s.id) \
                  WHERE n.nspname = '_rowcast' AND c.relkind = 'r' AND s.name = '{sync}'"
             ),
         )

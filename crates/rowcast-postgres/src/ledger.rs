@@ -38,6 +38,7 @@ mod old_state;
 mod open;
 mod pages;
 mod plan;
+mod recent;
 mod recovery;
 mod registry;
 mod rehash;
@@ -66,6 +67,7 @@ pub use admin::{Biography, LogEntry, RejectRow, RunRow, StateAdmin, StepRow, Syn
 pub use adopt::{AdoptRequest, Adopted, Belief, OldTool};
 pub use config::{CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, SyncSpec};
 pub use pages::{LogFilter, LogLine};
+pub use recent::RecentPolicy;
 pub use spool::SpoolConfig;
 
 use commit::Fence;
@@ -87,6 +89,7 @@ pub struct PgLedger {
     bare: bool,
     first_seed: Option<i64>,
     retention: Option<Retention>,
+    recent: RecentPolicy,
     session: Mutex<Option<Session>>,
     meter: cost::Meter,
 }
@@ -121,6 +124,8 @@ struct Session {
     after: AfterDiff,
     /// Whether this run acknowledged whole intents, which are to be folded.
     marked: bool,
+    /// Whether this run writes its updates and removals to `recent`.
+    recent: bool,
     /// Whether a transaction is open on the connection.
     open: AtomicBool,
 }
@@ -168,6 +173,7 @@ impl PgLedger {
             bare: false,
             first_seed: None,
             retention: None,
+            recent: RecentPolicy::in_force(),
             session: Mutex::new(None),
             meter: cost::Meter::default(),
         }
@@ -204,6 +210,13 @@ impl PgLedger {
     #[must_use]
     pub fn with_first_seed(mut self, seed: i64) -> Self {
         self.first_seed = Some(seed);
+        self
+    }
+
+    /// When changes are written beside state and moved into it later.
+    #[must_use]
+    pub fn with_recent(mut self, policy: RecentPolicy) -> Self {
+        self.recent = policy;
         self
     }
 

@@ -1,6 +1,7 @@
 //! The change sets of random histories against an oracle that fits on a page, in every form the
 //! comparison has: wide, narrow, either of them in two halves, and merged with state in another
-//! database. All of them give one change set the same digest.
+//! database; with changes that are written where their rows are, that stay beside state, and that
+//! are moved into it now and then. All of them give one change set the same digest.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
@@ -20,7 +21,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rowcast_core::ledger::DiffRequest;
 use rowcast_core::{Change, Code, Kind, Operation, Reason, Verdict, json};
-use rowcast_postgres::ledger::ModelBody;
+use rowcast_postgres::ledger::{ModelBody, RecentPolicy};
 use rowcast_testkit::postgres::Cluster;
 
 /// Both columns of the key, and both of the value; `None` is null.
@@ -259,7 +260,27 @@ struct Way {
     world: World,
     join_memory: Option<u64>,
     halves: bool,
+    recent: RecentPolicy,
 }
+
+/// Every change where its row is.
+const AT_ONCE: RecentPolicy = RecentPolicy {
+    from: u64::MAX,
+    run: 0,
+    keep: 0,
+};
+/// Changes beside state, for ever.
+const BESIDE: RecentPolicy = RecentPolicy {
+    from: 0,
+    run: 1_000,
+    keep: 1_000,
+};
+/// Changes beside state, and into it soon.
+const MOVED: RecentPolicy = RecentPolicy {
+    from: 0,
+    run: 1_000,
+    keep: 200,
+};
 
 async fn ways(name: &str, table: &str, narrow: bool) -> Vec<Way> {
     let base = || async {
@@ -290,21 +311,30 @@ async fn ways(name: &str, table: &str, narrow: bool) -> Vec<Way> {
             world: base().await,
             join_memory: None,
             halves: false,
+            recent: AT_ONCE,
+        },
+        Way {
+            name: "beside",
+            world: base().await,
+            join_memory: None,
+            halves: false,
+            recent: BESIDE,
         },
         Way {
             name: "elsewhere",
             world: elsewhere,
             join_memory: None,
             halves: false,
+            recent: MOVED,
         },
     ];
     if narrow {
         let ways_of_tables = [
-            ("wide halves", None, true),
-            ("narrow", Some(0), false),
-            ("narrow halves", Some(0), true),
+            ("wide halves", None, true, MOVED),
+            ("narrow", Some(0), false, BESIDE),
+            ("narrow halves", Some(0), true, AT_ONCE),
         ];
-        for (name, join_memory, halves) in ways_of_tables {
+        for (name, join_memory, halves, recent) in ways_of_tables {
             let world = base().await;
             world.sql(NOTE).await;
             ways.push(Way {
@@ -312,6 +342,7 @@ async fn ways(name: &str, table: &str, narrow: bool) -> Vec<Way> {
                 world,
                 join_memory,
                 halves,
+                recent,
             });
         }
     }
@@ -327,7 +358,11 @@ async fn live(way: &mut Way, case: u64, rows: &[(Key, Row)], steps: &[Step]) -> 
     for step in steps {
         way.world.sql(&insert(&rows)).await;
         let expected = oracle.changes(&rows);
-        let mut ledger = way.world.ledger().with_first_seed(7);
+        let mut ledger = way
+            .world
+            .ledger()
+            .with_first_seed(7)
+            .with_recent(way.recent);
         if way.halves {
             // The bound comes from statistics of these rows.
             way.world.sql("ANALYZE t").await;

@@ -344,7 +344,7 @@ fn accidents_in_the_database() {
         "a newer Rowcast was here",
         1,
         "UPDATE _rowcast.layout SET version = 99",
-        "UPDATE _rowcast.layout SET version = 2",
+        "UPDATE _rowcast.layout SET version = 4",
     );
     golden.check("accidents_in_the_database");
 }

@@ -260,7 +260,8 @@ impl StateAdmin {
         let mut counts = BTreeMap::new();
         // The text of a statement has its limits, and so have the locks of one.
         for part in syncs.chunks(500) {
-            let table = |kind: &str, id: &i32| crate::sql::qualified(&self.schema, &format!("{kind}_{id}"));
+            let table =
+                |kind: &str, id: &i32| crate::sql::qualified(&self.schema, &format!("{kind}_{id}"));
             let selects: Vec<String> = part
                 .iter()
                 .map(|id| {
@@ -312,7 +313,10 @@ impl StateAdmin {
                 ),
                 vec![(sync, Type::TEXT), (before, Type::INT8)],
             ),
-            Which::Exactly(runs) => ("r.run = ANY ($1)".to_owned(), vec![(runs, Type::INT8_ARRAY)]),
+            Which::Exactly(runs) => (
+                "r.run = ANY ($1)".to_owned(),
+                vec![(runs, Type::INT8_ARRAY)],
+            ),
         };
         // Of earlier layouts, some columns are missing: what is not there is null.
         let later = |column: &str, kind: &str| format!("(to_jsonb(r) ->> '{column}')::{kind}");
@@ -601,12 +605,14 @@ async fn forget(client: &Client, shape: &Shape, epoch: i64, what: &str) -> Resul
     }
     let rows = format!("SELECT rows FROM {progress} WHERE sync_id = {id}");
     let rows = query(client, &rows, what).await?;
-    for kind in ["state", "doubt", "reject", "frozen", "intent", "sent"] {
-        run(&format!("DROP TABLE IF EXISTS {}", shape.table(kind))).await?;
+    for kind in [
+        "state", "recent", "doubt", "reject", "frozen", "intent", "sent",
+    ] {
+        run(&format!("DROP TABLE IF EXISTS {}", shape.own(kind))).await?;
     }
     run(&format!(
         "DELETE FROM {log} WHERE sync_id = {id}; \
-         UPDATE {progress} SET rows = 0, base_run = NULL, model_digest = NULL, runs_since_check = 0, watermark = NULL, \
+         UPDATE {progress} SET rows = 0, base_run = NULL, recent_page = 0, model_digest = NULL, runs_since_check = 0, watermark = NULL, \
          full_diff_at = NULL, system_identifier = NULL, timeline = NULL, wal_position = NULL WHERE sync_id = {id}; \
          UPDATE {sync} SET generation = generation + 1, identity = '{{}}', plan = NULL, \
          lease_until = NULL, lease_owner = NULL WHERE id = {id}; COMMIT",

@@ -18,6 +18,7 @@ use super::decode::{Cursor, Malformed, int8, text};
 use super::model::{self, Model};
 use super::old_state::{self, OldState};
 use super::plan::HashPlan;
+use super::recent;
 use super::registry::Registered;
 use super::shape::{KeyArrays, Shape};
 use super::spool::{Part, Spool};
@@ -126,6 +127,7 @@ impl PgLedger {
         let (shape, registered, _, model) = self.diff_inputs(None).await?;
         if !shape.is_absent() {
             let state = self.state_connector().connect().await?;
+            shape.look_for_unfolded(&state.client).await?;
             refuse_occupied(&state.client, &shape, &self.config.sync.name).await?;
         }
         let plan = self.plan_of(&registered, &model);
@@ -196,6 +198,8 @@ impl PgLedger {
         let (client, fence) = (&session.connection.client, session.fence(lease));
         fence
             .all_or_nothing(async {
+                // Of a state without rows, keys may still be left.
+                recent::fold_all(client, &shape).await?;
                 refuse_occupied(client, &shape, &self.config.sync.name).await?;
                 let mut entered = 0;
                 loop {
@@ -217,7 +221,7 @@ impl PgLedger {
             .await?;
         killpoint::reach("ledger-finished");
         let _ = client
-            .batch_execute(&format!("ANALYZE {}", shape.table("state")))
+            .batch_execute(&format!("ANALYZE {}", shape.own("state")))
             .await;
         Ok(adopted)
     }
@@ -408,7 +412,7 @@ async fn refuse_occupied(
 ) -> Result<(), Reason> {
     let sql = format!(
         "SELECT (SELECT rows FROM {} WHERE sync_id = {}), \
-         EXISTS (SELECT 1 FROM {}) OR EXISTS (SELECT 1 FROM {}) OR EXISTS (SELECT 1 FROM {}) \
+         EXISTS (SELECT 1 FROM {} AS s) OR EXISTS (SELECT 1 FROM {}) OR EXISTS (SELECT 1 FROM {}) \
          OR EXISTS (SELECT 1 FROM {})",
         shape.shared("progress"),
         shape.sync,
@@ -461,7 +465,7 @@ async fn enter(
     let names = shape.names("");
     let sql = format!(
         "INSERT INTO {} ({names}, h, m, run) SELECT {}, u.h, u.m, {} FROM {} AS u({names}, h, m)",
-        shape.table("state"),
+        shape.own("state"),
         shape.names("u."),
         lease.run,
         shape.unnest(&[

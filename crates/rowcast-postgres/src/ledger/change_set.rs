@@ -155,6 +155,8 @@ impl PgLedger {
             LogLevel::Default if changes < LOG_ALL_BELOW => Logged::All,
             _ => Logged::Errors,
         };
+        // Where identities are kept, one row's change may concern another's.
+        session.recent = self.config.sync.match_columns.is_none() && self.recent.fits(counts);
         session.after = AfterDiff {
             ran: true,
             full: extracted.full,

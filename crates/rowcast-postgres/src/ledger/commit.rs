@@ -29,6 +29,8 @@ pub(super) struct Writer<'a> {
     pub mode: Mode,
     pub keep_rows: bool,
     pub logged: Logged,
+    /// Whether updates and removals go to `recent`.
+    pub recent: bool,
 }
 
 /// A transaction waits at least so long for a lock, and for its worker, whatever is left of the

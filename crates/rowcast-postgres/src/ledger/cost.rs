@@ -48,7 +48,10 @@ impl Meter {
 
     fn so_far(&self) -> Duration {
         let waiting = self.lock();
-        waiting.total + waiting.since.map_or(Duration::ZERO, |since| since.elapsed())
+        waiting.total
+            + waiting
+                .since
+                .map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Forgets an earlier run.

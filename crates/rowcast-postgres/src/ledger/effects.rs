@@ -17,6 +17,13 @@ pub(super) struct PutSet {
     pub(super) sent: Vec<Option<String>>,
 }
 
+impl PutSet {
+    /// Whether everything was delivered, to a sync that does not keep identities.
+    pub(super) fn is_plain(&self) -> bool {
+        self.marks.iter().all(Option::is_none) && self.matches.iter().all(Option::is_none)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct DoubtSet {
     pub(super) keys: KeyArrays,

@@ -192,9 +192,7 @@ impl Extraction<'_> {
         let lock = (!self.shape.is_absent()).then(|| self.shape.own("state"));
         let form = self.begin(client, lock.as_deref()).await?;
         killpoint::reach("ledger-snapshot");
-        if self.fence.is_none() {
-            self.shape.look_for_unfolded(client).await?;
-        }
+        self.shape.look_for_unfolded(client).await?;
         let facts = if self.shape.is_absent() {
             StateFacts::default()
         } else {

@@ -12,7 +12,7 @@ use super::open::SourceIdentity;
 use super::row_log::Logged;
 use super::shape::KeyArrays;
 use super::step::{may_reconnect, pause};
-use super::{PgLedger, Session, fold, history, layout, lease as leases};
+use super::{PgLedger, Session, fold, history, layout, lease as leases, recent};
 use crate::connect::db_error;
 
 /// What the end of the run writes about its diff.
@@ -55,7 +55,7 @@ impl PgLedger {
         if moved > 1_000 && moved * 5 > report.counts.state_rows {
             // A planner that believes the state table is empty would choose badly next time.
             let _ = client
-                .batch_execute(&format!("ANALYZE {}", shape.table("state")))
+                .batch_execute(&format!("ANALYZE {}", shape.own("state")))
                 .await;
         }
         if let Some(retention) = &self.retention {
@@ -65,7 +65,7 @@ impl PgLedger {
         Ok(())
     }
 
-    /// Folds what this run acknowledged as whole intents. Nothing is lost when that fails: the next
+    /// Folds what this run acknowledged as whole intents, and what is too much of recent rows. Nothing is lost when that fails: the next
     /// run folds first.
     ///
     /// # Errors
@@ -77,23 +77,34 @@ impl PgLedger {
         report: &RunReport,
     ) -> Result<u64, Reason> {
         // The exit of a cancelled run is bounded.
-        if !session.marked || report.status == RunStatus::Cancelled {
+        if !(session.marked || session.recent) || report.status == RunStatus::Cancelled {
             return Ok(0);
         }
         session.ensure_connected(self.state_connector()).await?;
         // Its statements are as long as state is large, not as a lease.
         session.connection.wait_at_most(None);
-        let folded = match fold::fold(&session.fence(lease), session.term).await {
-            Ok(rows) => {
-                session.marked = false;
-                rows as u64
+        let mut folded = 0;
+        if session.marked {
+            match fold::fold(&session.fence(lease), session.term).await {
+                Ok(rows) => {
+                    session.marked = false;
+                    folded = rows as u64;
+                }
+                Err(reason) if reason.code == Code::LeaseLost => return Err(reason),
+                Err(reason) => {
+                    tracing::warn!(%reason, "acknowledged rows are folded by the next run");
+                }
             }
-            Err(reason) if reason.code == Code::LeaseLost => return Err(reason),
-            Err(reason) => {
-                tracing::warn!(%reason, "acknowledged rows are folded by the next run");
-                0
+        }
+        if session.recent {
+            match recent::fold_some(&session.fence(lease), self.recent, session.term).await {
+                Ok(()) => session.recent = false,
+                Err(reason) if reason.code == Code::LeaseLost => return Err(reason),
+                Err(reason) => {
+                    tracing::warn!(%reason, "recent rows stay beside state until a later run");
+                }
             }
-        };
+        }
         let patience = leases::patience(session.term);
         session.connection.wait_at_most(Some(patience));
         Ok(folded)
@@ -161,6 +172,7 @@ impl PgLedger {
             mode: self.config.sync.mode,
             keep_rows: false,
             logged: Logged::Errors,
+            recent: false,
         };
         writer
             .forget_rejects(&KeyArrays::of(shape, &after.obsolete))

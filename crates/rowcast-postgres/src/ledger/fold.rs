@@ -12,6 +12,7 @@ use rowcast_core::{Code, Reason, killpoint};
 use tokio_postgres::types::Type;
 
 use super::commit::Fence;
+use super::recent;
 use super::shape::Shape;
 use crate::connect::db_error;
 
@@ -60,20 +61,7 @@ pub(super) async fn fold(fence: &Fence<'_>, term: Duration) -> Result<i64, Reaso
             }
             take_over(fence, &due).await?;
             killpoint::reach("ledger-fold-written");
-            // A fold may take longer than the lease; the row's lock has kept others out so far.
-            let asked = Instant::now();
-            run(
-                fence,
-                &format!(
-                    "UPDATE {} SET lease_until = greatest(lease_until, \
-                     clock_timestamp() + interval '{} milliseconds') WHERE id = {}",
-                    fence.shape.shared("sync"),
-                    term.as_millis(),
-                    fence.shape.sync
-                ),
-            )
-            .await?;
-            Ok((due.records, asked))
+            Ok((due.records, extend(fence, term).await?))
         })
         .await?;
     if folded > 0 {
@@ -81,6 +69,27 @@ pub(super) async fn fold(fence: &Fence<'_>, term: Duration) -> Result<i64, Reaso
         killpoint::reach("ledger-folded");
     }
     Ok(folded)
+}
+
+/// Extends the lease in the current transaction: it may have taken longer than the lease lasts, and the
+/// row's lock has kept others out so far. Gives the moment from which the lease counts.
+///
+/// # Errors
+/// The database fails.
+pub(super) async fn extend(fence: &Fence<'_>, term: Duration) -> Result<Instant, Reason> {
+    let asked = Instant::now();
+    run(
+        fence,
+        &format!(
+            "UPDATE {} SET lease_until = greatest(lease_until, \
+             clock_timestamp() + interval '{} milliseconds') WHERE id = {}",
+            fence.shape.shared("sync"),
+            term.as_millis(),
+            fence.shape.sync
+        ),
+    )
+    .await?;
+    Ok(asked)
 }
 
 async fn run(fence: &Fence<'_>, sql: &str) -> Result<(), Reason> {
@@ -125,6 +134,11 @@ async fn look(fence: &Fence<'_>) -> Result<Due, Reason> {
 
 async fn take_over(fence: &Fence<'_>, due: &Due) -> Result<(), Reason> {
     let shape = fence.shape;
+    if shape.has_recent() {
+        // A new row may have the key of one that was removed lately.
+        let keys = format!("({}) AS u({}, h, run)", announced(shape), shape.names(""));
+        run(fence, &recent::absorbing(shape, &keys)).await?;
+    }
     choose_base_run(fence, due).await?;
     let bulk = due.records >= BULK_MIN && due.records >= due.before;
     let ways = [Way::Bulk, Way::Insert, Way::Merge];
@@ -142,7 +156,7 @@ async fn take_over(fence: &Fence<'_>, due: &Due) -> Result<(), Reason> {
     }
     if due.records >= ANALYZE_MIN {
         // A planner that believes the table is empty would choose badly next time.
-        run(fence, &format!("ANALYZE {}", shape.table("state"))).await?;
+        run(fence, &format!("ANALYZE {}", shape.own("state"))).await?;
     }
     Ok(())
 }
@@ -165,14 +179,14 @@ async fn choose_base_run(fence: &Fence<'_>, due: &Due) -> Result<(), Reason> {
         progress = shape.shared("progress"),
         intent = shape.table("intent"),
         sync = shape.sync,
-        state = shape.table("state"),
+        state = shape.own("state"),
     );
     run(fence, &sql).await
 }
 
 async fn enter(fence: &Fence<'_>, way: Way, due: &Due) -> Result<(), Reason> {
     let shape = fence.shape;
-    let (state, names) = (shape.table("state"), shape.names(""));
+    let (state, names) = (shape.own("state"), shape.names(""));
     let insert = format!("INSERT INTO {state} ({names}, h, run) {}", announced(shape));
     let intents = shape.table("intent");
     let acknowledged = format!("DELETE FROM {intents} WHERE acknowledged");
@@ -231,7 +245,7 @@ fn announced(shape: &Shape) -> String {
 /// A key that is there already, or came twice: state may only keep a checksum on which all agree,
 /// and without one the next run sends the row again.
 fn merge(shape: &Shape, records: i64) -> String {
-    let (names, state) = (shape.names(""), shape.table("state"));
+    let (names, state) = (shape.names(""), shape.own("state"));
     format!(
         "WITH announced ({names}, h, run) AS ({announced}), \
          once AS (SELECT {names}, CASE WHEN min(h) = max(h) THEN min(h) END AS h, max(run) AS run \
@@ -248,7 +262,7 @@ fn merge(shape: &Shape, records: i64) -> String {
 }
 
 async fn primary_key(fence: &Fence<'_>) -> Result<String, Reason> {
-    let state = fence.shape.table("state");
+    let state = fence.shape.own("state");
     let rows = fence
         .client
         .query_typed(

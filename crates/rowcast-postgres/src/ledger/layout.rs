@@ -13,7 +13,7 @@ use crate::connect::db_error;
 use crate::sql::{ident as quote_ident, literal as quote_literal};
 
 /// The layout this build reads and writes.
-pub(super) const LAYOUT: i32 = 3;
+pub(super) const LAYOUT: i32 = 4;
 
 /// Makes the state schema and its shared tables where they are missing, and brings an earlier
 /// layout up to this one.
@@ -189,6 +189,7 @@ CREATE TABLE IF NOT EXISTS {s}.progress (
   sync_id int PRIMARY KEY REFERENCES {s}.sync ON DELETE CASCADE,
   rows bigint NOT NULL DEFAULT 0,
   base_run int,
+  recent_page bigint NOT NULL DEFAULT 0,
   runs_since_check int NOT NULL DEFAULT 0,
   model_digest text,
   watermark text,
@@ -270,8 +271,10 @@ CREATE TABLE {intent} (epoch bigint NOT NULL, intent bigint NOT NULL, run int NO
   PRIMARY KEY (epoch, intent));
 ALTER TABLE {intent} ALTER hs SET STORAGE EXTERNAL{external};
 CREATE TABLE {sent} ({keys} sent text NOT NULL, PRIMARY KEY ({pk}));
+CREATE TABLE {recent} ({keys} h bigint, run int NOT NULL, gone boolean NOT NULL, PRIMARY KEY ({pk}));
 "#,
-        state = shape.table("state"),
+        state = shape.own("state"),
+        recent = shape.own("recent"),
         doubt = shape.table("doubt"),
         reject = shape.table("reject"),
         frozen = shape.table("frozen"),

@@ -259,9 +259,7 @@ impl Extraction<'_> {
             .batch_execute(&begin)
             .await
             .map_err(|error| db_error(&error, &what))?;
-        if self.fence.is_none() {
-            self.shape.look_for_unfolded(state).await?;
-        }
+        self.shape.look_for_unfolded(state).await?;
         let facts = state_facts(state, self.shape, self.config.sync.mode).await?;
         if let Some(fence) = self.fence
             && (facts.epoch, facts.generation) != fence

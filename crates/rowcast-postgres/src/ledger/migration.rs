@@ -57,6 +57,7 @@ async fn change(client: &Client, schema: &str) -> Result<(), Reason> {
         if version < 3 {
             statements.push_str(&to_3(schema));
         }
+        statements.push_str(&to_4(client, schema).await.map_err(failed)?);
         statements.push_str(&format!(
             "UPDATE {} SET version = {LAYOUT}",
             qualified(schema, "layout")
@@ -116,4 +117,40 @@ fn to_3(schema: &str) -> String {
         layout::pages(schema),
         views::definition(schema)
     )
+}
+
+/// Layout 4: rows that were acknowledged lately have a table of their own beside state.
+async fn to_4(client: &Client, schema: &str) -> Result<String, tokio_postgres::Error> {
+    let rows = client
+        .query_typed(
+            "SELECT substr(c.relname, 7)::text, array_agg(a.attname::text ORDER BY a.attnum), \
+             array_agg(format_type(a.atttypid, a.atttypmod) || \
+             CASE WHEN a.attcollation = '\"C\"'::regcollation THEN ' COLLATE \"C\"' ELSE '' END ORDER BY a.attnum) \
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname ~ '^k[0-9]+$' AND NOT a.attisdropped \
+             WHERE n.nspname = $1 AND c.relkind = 'r' AND c.relname ~ '^state_[0-9]+$' \
+             GROUP BY c.relname ORDER BY c.relname",
+            &[(&schema, Type::TEXT)],
+        )
+        .await?;
+    let mut statements = format!(
+        "ALTER TABLE {} ADD COLUMN IF NOT EXISTS recent_page bigint NOT NULL DEFAULT 0;\n",
+        qualified(schema, "progress")
+    );
+    for row in &rows {
+        let (sync, names, types): (String, Vec<String>, Vec<String>) =
+            (row.get(0), row.get(1), row.get(2));
+        let keys = names.iter().zip(&types);
+        let keys: Vec<String> = keys
+            .map(|(name, kind)| format!("{name} {kind} NOT NULL"))
+            .collect();
+        statements.push_str(&format!(
+            "CREATE TABLE IF NOT EXISTS {} ({}, h bigint, run int NOT NULL, gone boolean NOT NULL, \
+             PRIMARY KEY ({}));\n",
+            qualified(schema, &format!("recent_{sync}")),
+            keys.join(", "),
+            names.join(", "),
+        ));
+    }
+    Ok(statements)
 }

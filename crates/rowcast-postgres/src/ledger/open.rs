@@ -138,6 +138,7 @@ impl PgLedger {
             logged: Logged::Errors,
             after: AfterDiff::default(),
             marked: false,
+            recent: false,
             open: AtomicBool::new(false),
         });
         Ok(Opened {

@@ -38,6 +38,7 @@ impl PgLedger {
             mode: self.config.sync.mode,
             keep_rows: self.config.sync.keep_rows,
             logged: Logged::Errors,
+            recent: false,
         };
         let sql = format!(
             "DELETE FROM {} WHERE epoch < $1",

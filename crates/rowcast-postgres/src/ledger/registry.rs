@@ -212,7 +212,7 @@ pub(super) async fn stored_shape(
     registered: &Registered,
 ) -> Result<Option<Shape>, Reason> {
     let probe = Shape::new(schema, registered.id, Vec::new());
-    let state = probe.table("state");
+    let state = probe.own("state");
     let rows = client
         .query_typed(
             "SELECT t.typname::text, n.nspname::text FROM pg_catalog.pg_attribute a \

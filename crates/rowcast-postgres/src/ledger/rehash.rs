@@ -15,6 +15,7 @@ use super::copy::Tuples;
 use super::decode::{Cursor, Malformed, int8};
 use super::model;
 use super::plan::HashPlan;
+use super::recent;
 use super::shape::{KeyArrays, Shape};
 use crate::connect::{Connection, db_error};
 
@@ -59,6 +60,7 @@ impl PgLedger {
             "rewriting the checksums of sync {:?}",
             self.config.sync.name
         );
+        self.without_recent(lease, shape).await?;
         let client = &source.client;
         model::begin(client, &self.config.model, None).await?;
         let described = model::describe(client, &self.config).await?;
@@ -111,6 +113,18 @@ impl PgLedger {
         Ok(rewritten)
     }
 
+    /// Moves what is recent into the table of state, whose rows are about to be rewritten.
+    async fn without_recent(&self, lease: &Lease, shape: &Shape) -> Result<(), Reason> {
+        let session = self.session.lock().await;
+        let session = session
+            .as_ref()
+            .ok_or_else(|| Reason::defect("no run is open"))?;
+        session
+            .fence(lease)
+            .all_or_nothing(recent::fold_all(&session.connection.client, shape))
+            .await
+    }
+
     async fn rewrite(
         &self,
         lease: &Lease,
@@ -134,7 +148,7 @@ impl PgLedger {
         let sql = format!(
             "WITH written AS (UPDATE {} AS s SET h = u.after FROM {} AS u({names}, before, after) \
              WHERE {} AND s.h = u.before RETURNING 1) SELECT count(*) FROM written",
-            shape.table("state"),
+            shape.own("state"),
             shape.unnest(&[
                 &format!("${}::bigint[]", n + 1),
                 &format!("${}::bigint[]", n + 2)

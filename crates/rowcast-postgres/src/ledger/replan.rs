@@ -10,6 +10,7 @@ use tokio_postgres::types::Type;
 use super::PgLedger;
 use super::diff::DataColumn;
 use super::plan::{HashPlan, PlanChange};
+use super::recent;
 use super::registry::Registered;
 use super::shape::Shape;
 use crate::connect::{Connection, db_error};
@@ -176,7 +177,8 @@ impl PgLedger {
         shape: &Shape,
     ) -> Result<(), Reason> {
         let failed = |error| db_error(&error, "applying the new mode to state");
-        let state = shape.table("state");
+        recent::fold_all(client, shape).await?;
+        let state = shape.own("state");
         // A mode that deletes by identity must know which one was delivered.
         let unknown = if self.config.sync.match_columns.is_some() {
             " OR m IS NULL"

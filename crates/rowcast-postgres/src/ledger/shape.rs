@@ -9,8 +9,9 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::decode::{Cursor, Malformed, int8, text};
 use super::forms::{KeyForm, TypeFacts};
+use super::recent;
 use crate::connect::db_error;
-use crate::sql::ident as quote_ident;
+use crate::sql::{ident as quote_ident, literal as quote_literal};
 
 /// One key column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(super) struct Shape {
     /// Whether rows of state are still in intents, for those who look at it between a run's
     /// acknowledgement and its fold.
     unfolded: Arc<AtomicBool>,
+    /// Whether rows of state may have successors in `recent`: they may unless somebody looked.
+    recent: Arc<AtomicBool>,
 }
 
 impl Shape {
@@ -41,6 +44,7 @@ impl Shape {
             keys,
             absent: true,
             unfolded: Arc::default(),
+            recent: Arc::default(),
         }
     }
 
@@ -57,6 +61,7 @@ impl Shape {
             keys,
             absent: false,
             unfolded: Arc::default(),
+            recent: Arc::new(AtomicBool::new(true)),
         }
     }
 
@@ -65,8 +70,9 @@ impl Shape {
         format!("{}.{}", quote_ident(&self.schema), quote_ident(table))
     }
 
-    /// A table of this sync: `state`, `doubt`, `reject`, `frozen`, `intent`, `sent`. After
-    /// `look_for_unfolded` state may be a subquery.
+    /// A table of this sync for reading: `state`, `doubt`, `reject`, `frozen`, `intent`, `sent`.
+    /// State is a subquery wherever acknowledged rows are, or may be, elsewhere; who writes to the
+    /// table of state names it with `own`.
     pub(super) fn table(&self, kind: &str) -> String {
         if self.absent {
             let keys = self.keys.iter().enumerate();
@@ -79,17 +85,34 @@ impl Shape {
                 columns.join(", ")
             );
         }
-        if kind == "state" && self.unfolded.load(Ordering::Acquire) {
-            let columns = format!("{}, h, run, mark, m", self.names(""));
-            return format!(
-                "(SELECT {columns} FROM {} UNION ALL SELECT {}, unnest(hs), run, NULL, NULL \
-                 FROM {} WHERE acknowledged)",
-                self.own("state"),
-                self.unnested(""),
-                self.own("intent"),
-            );
+        if kind != "state" {
+            return self.own(kind);
         }
-        self.own(kind)
+        let state = if self.has_recent() {
+            recent::overlaid(self)
+        } else {
+            self.own("state")
+        };
+        if !self.unfolded.load(Ordering::Acquire) {
+            return state;
+        }
+        let columns = format!("{}, h, run, mark, m", self.names(""));
+        format!(
+            "(SELECT {columns} FROM {state} AS state UNION ALL \
+             SELECT {}, unnest(hs), run, NULL, NULL FROM {} WHERE acknowledged)",
+            self.unnested(""),
+            self.own("intent"),
+        )
+    }
+
+    /// Whether rows of state may have successors in `recent`.
+    pub(super) fn has_recent(&self) -> bool {
+        self.recent.load(Ordering::Acquire)
+    }
+
+    /// From now on rows of state may have successors in `recent`.
+    pub(super) fn expect_recent(&self) {
+        self.recent.store(true, Ordering::Release);
     }
 
     /// The name of a table of this sync, which must have run.
@@ -97,8 +120,9 @@ impl Shape {
         self.shared(&format!("{kind}_{}", self.sync))
     }
 
-    /// For those who look at state without its lease: whether acknowledged rows are still in
-    /// intents. To be asked in the snapshot in which state is read.
+    /// Whether acknowledged rows are still in intents (for those who look without the lease: a run
+    /// folds them before anything else), and whether any are in `recent`. To be asked in the snapshot
+    /// in which state is read.
     ///
     /// # Errors
     /// The database fails.
@@ -106,17 +130,34 @@ impl Shape {
         if self.absent {
             return Ok(());
         }
-        // Layout 1 knows no such intents.
+        let ask = async |sql: &str| {
+            client
+                .query_typed(sql, &[])
+                .await
+                .map_err(|error| db_error(&error, "reading state"))
+        };
+        // Layout 1 knows no such intents, and layout 2 no recent rows.
         let sql = format!(
-            "SELECT EXISTS (SELECT 1 FROM {} i WHERE (to_jsonb(i) ->> 'acknowledged')::boolean)",
-            self.own("intent")
+            "SELECT EXISTS (SELECT 1 FROM {} i WHERE (to_jsonb(i) ->> 'acknowledged')::boolean), \
+             to_regclass({}) IS NOT NULL",
+            self.own("intent"),
+            quote_literal(&self.own("recent")),
         );
-        let rows = client
-            .query_typed(&sql, &[])
-            .await
-            .map_err(|error| db_error(&error, "reading state"))?;
-        let found = rows.first().is_some_and(|row| row.get(0));
-        self.unfolded.store(found, Ordering::Release);
+        let rows = ask(&sql).await?;
+        let (unfolded, has_table) = rows
+            .first()
+            .map_or((false, false), |row| (row.get(0), row.get(1)));
+        let mut recent = has_table;
+        if has_table {
+            let rows = ask(&format!(
+                "SELECT EXISTS (SELECT 1 FROM {})",
+                self.own("recent")
+            ))
+            .await?;
+            recent = rows.first().is_some_and(|row| row.get(0));
+        }
+        self.unfolded.store(unfolded, Ordering::Release);
+        self.recent.store(recent, Ordering::Release);
         Ok(())
     }
 

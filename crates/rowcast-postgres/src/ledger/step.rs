@@ -70,6 +70,7 @@ impl PgLedger {
             mode: self.config.sync.mode,
             keep_rows: self.config.sync.keep_rows,
             logged: session.logged,
+            recent: session.recent,
         };
         writer.commit(lease, step, &session.open, unsure).await
     }

@@ -46,8 +46,20 @@ impl Announced {
 impl Writer<'_> {
     /// Applies effects.
     pub(super) fn apply<'f>(&self, flight: &mut Flight<'f>, run: i32, effects: &'f Effects) {
-        self.put(flight, run, &effects.put);
-        self.drop_keys(flight, &effects.drop);
+        if self.recent && effects.put.is_plain() {
+            self.put_recent(flight, run, &effects.put);
+        } else {
+            self.absorb(flight, &effects.put.keys);
+            self.put(flight, run, &effects.put);
+        }
+        if self.recent {
+            self.drop_recent(flight, run, &effects.drop);
+        } else {
+            self.absorb(flight, &effects.drop);
+            self.drop_keys(flight, &effects.drop);
+        }
+        self.absorb(flight, &effects.bury);
+        self.absorb(flight, &effects.doubt.keys);
         self.bury(flight, run, &effects.bury);
         self.count_removals(flight, run, effects.removed);
         self.overwrite(flight, &effects.put.keys, &effects.put.matches);
@@ -80,9 +92,7 @@ impl Writer<'_> {
         params.push((&set.checksums, Type::INT8_ARRAY));
         let checksums = format!("${}::bigint[]", n + 1);
         // Most steps only deliver, to syncs that don't keep identities.
-        let plain =
-            set.marks.iter().all(Option::is_none) && set.matches.iter().all(Option::is_none);
-        let (rows, mark, identity) = if plain {
+        let (rows, mark, identity) = if set.is_plain() {
             let unnest = self.shape.unnest(&[&checksums]);
             (format!("{unnest} AS u({names}, h)"), "NULL", "NULL")
         } else {
@@ -102,7 +112,7 @@ impl Writer<'_> {
              ON CONFLICT ({names}) DO UPDATE SET h = EXCLUDED.h, mark = EXCLUDED.mark, \
              m = CASE WHEN EXCLUDED.mark = 's' THEN s.m ELSE EXCLUDED.m END, \
              run = EXCLUDED.run RETURNING (xmax = 0) AS fresh",
-            state = self.shape.table("state"),
+            state = self.shape.own("state"),
             keys = self.shape.names("u."),
         );
         flight.push(self.counting(&sql, "count(*) FILTER (WHERE fresh)"), params);
@@ -114,7 +124,7 @@ impl Writer<'_> {
         }
         let sql = format!(
             "DELETE FROM {} AS s USING {} AS u({}) WHERE {} RETURNING 1",
-            self.shape.table("state"),
+            self.shape.own("state"),
             self.shape.unnest(&[]),
             self.shape.names(""),
             self.shape.equal("s", "u"),
@@ -135,7 +145,7 @@ impl Writer<'_> {
         }
         let sql = format!(
             "UPDATE {} AS s SET h = NULL FROM {} AS u({}, m) WHERE s.m = u.m AND s.h IS NOT NULL AND NOT ({})",
-            self.shape.table("state"),
+            self.shape.own("state"),
             self.shape
                 .unnest(&[&format!("${}::text[]", self.shape.keys.len() + 1)]),
             self.shape.names(""),
@@ -164,7 +174,7 @@ impl Writer<'_> {
         }
         let sql = format!(
             "UPDATE {} AS s SET mark = 't', run = {run} FROM {} AS u({}) WHERE {}",
-            self.shape.table("state"),
+            self.shape.own("state"),
             self.shape.unnest(&[]),
             self.shape.names(""),
             self.shape.equal("s", "u"),
@@ -192,7 +202,7 @@ impl Writer<'_> {
              ON CONFLICT ({names}) DO UPDATE SET h = NULL, \
              mark = CASE s.mark WHEN 'n' THEN s.mark END, \
              m = coalesce(EXCLUDED.m, s.m) RETURNING (xmax = 0) AS fresh",
-            state = self.shape.table("state"),
+            state = self.shape.own("state"),
             keys = self.shape.names("u."),
         );
         let doubts = format!(

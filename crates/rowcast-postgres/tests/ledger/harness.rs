@@ -278,7 +278,19 @@ impl World {
 
     /// State's own count against its rows (semantics 4).
     pub(crate) async fn assert_counted(&self) {
-        let counted = self.number("SELECT count(*) FROM _rowcast.state_1").await;
+        let counted = self
+            .number(
+                "SELECT count(*) FROM _rowcast.state_1 s LEFT JOIN _rowcast.recent_1 r USING (k1) \
+                 WHERE r.gone IS NOT TRUE",
+            )
+            .await;
+        let alone = "SELECT count(*) FROM _rowcast.recent_1 r LEFT JOIN _rowcast.state_1 s USING (k1) \
+            WHERE s.k1 IS NULL";
+        assert_eq!(
+            self.number(alone).await,
+            0,
+            "recent rows that state has not"
+        );
         let kept = self.number("SELECT rows FROM _rowcast.progress").await;
         assert_eq!(counted, kept, "rows in state");
     }

@@ -6,7 +6,7 @@ use rowcast_postgres::ledger::ModelBody;
 use crate::harness::World;
 
 /// The layout of this version.
-const NOW: i64 = 3;
+const NOW: i64 = 4;
 
 /// A world whose schema has layout 1.
 async fn of_layout_1(name: &str) -> World {
@@ -138,7 +138,12 @@ async fn views_are_as_documented_and_only_grow_from_layout_to_layout() {
         for view in ["runs", "row_log"] {
             let before = columns(&old, view).await;
             let now = columns(&new, view).await;
-            assert_eq!(now[..before.len()], before, "{view} of layout {}", number + 1);
+            assert_eq!(
+                now[..before.len()],
+                before,
+                "{view} of layout {}",
+                number + 1
+            );
         }
         old.run().await;
         for view in ["runs", "row_log"] {
@@ -155,4 +160,41 @@ async fn views_are_as_documented_and_only_grow_from_layout_to_layout() {
             AND col_description(attrelid, attnum) IS NULL";
         assert_eq!(old.number(silent).await, 0, "columns without a comment");
     }
+}
+
+/// Layout 3 is layout 4 without the table beside state.
+#[tokio::test]
+async fn a_sync_of_layout_3_gets_a_place_for_recent_rows_of_its_key() {
+    let world = World::new("l_recent").await;
+    world
+        .sql("CREATE TABLE pairs (a text, b uuid, c numeric, v text, PRIMARY KEY (a, b, c)); \
+              INSERT INTO pairs VALUES ('x', gen_random_uuid(), 1.5, 'v'), ('y', gen_random_uuid(), 2, 'v')")
+        .await;
+    let mut world = world;
+    world.config.sync.columns = vec!["v".into()];
+    world.config.sync.digests = [("v".to_owned(), "v".to_owned())].into();
+    world.config.model.body = ModelBody::Table {
+        schema: None,
+        name: "pairs".into(),
+    };
+    assert_eq!(world.run().await.changes.len(), 2);
+    let shape = "SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), \
+        attcollation, attnotnull), ', ' ORDER BY attname) FROM pg_attribute \
+        WHERE attrelid = '_rowcast.recent_1'::regclass AND attnum > 0";
+    let shape = async |world: &World| -> String {
+        world.client.query_one(shape, &[]).await.unwrap().get(0)
+    };
+    let made = shape(&world).await;
+    world
+        .sql(
+            "DROP TABLE _rowcast.recent_1; ALTER TABLE _rowcast.progress DROP COLUMN recent_page; \
+              UPDATE _rowcast.layout SET version = 3; UPDATE pairs SET v = 'w' WHERE a = 'x'",
+        )
+        .await;
+    assert_eq!(world.plan().await.unwrap().changes.len(), 1);
+    assert_eq!(layout(&world).await, 3, "to look changes nothing");
+    assert_eq!(world.run().await.changes.len(), 1);
+    assert_eq!(layout(&world).await, NOW);
+    assert_eq!(shape(&world).await, made);
+    assert_eq!(world.run().await.list(), "");
 }

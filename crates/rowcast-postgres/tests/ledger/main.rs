@@ -17,5 +17,6 @@ mod looking;
 mod matching;
 mod modes;
 mod outcomes;
+mod recent;
 mod resend;
 mod schema;

@@ -24,6 +24,8 @@ pub(crate) enum Needs {
     Additions,
     /// A mode that skips removed rows.
     Skips,
+    /// Changes that are written beside state and moved into it at once.
+    Recent,
 }
 
 /// Where a process is killed.
@@ -58,7 +60,7 @@ const fn only(kind: Kind, name: &'static str, needs: Needs, passages: u64) -> Po
     }
 }
 
-use Needs::{Additions, BadRecord, Changes, EarlierCrash, NewMapping, Retry, Skips};
+use Needs::{Additions, BadRecord, Changes, EarlierCrash, NewMapping, Recent, Retry, Skips};
 
 /// Removals go first and alone, so that a run has two windows at least.
 pub(crate) const POINTS: &[Point] = &[
@@ -94,6 +96,9 @@ pub(crate) const POINTS: &[Point] = &[
     point("ledger-fold-loaded", Additions, 1),
     point("ledger-fold-written", Additions, 1),
     point("ledger-folded", Additions, 1),
+    point("ledger-recent-before", Recent, 1),
+    point("ledger-recent-written", Recent, 1),
+    point("ledger-recent-folded", Recent, 1),
     point("ledger-finish-written", Changes, 1),
     point("ledger-finished", Changes, 1),
     point("run-finished", Changes, 1),

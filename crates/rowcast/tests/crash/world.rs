@@ -20,6 +20,12 @@ const ROWS: usize = 60;
 /// So many records in a request, so that a run has several.
 const BATCH: usize = 5;
 
+/// Where every run writes its changes beside state, and moves some of them into it.
+const BESIDE: &str = "0:1000:200";
+
+/// The same, and moves them all.
+const MOVED: &str = "0:1000:0";
+
 /// A lease lasts three timeouts and at least 3 s: with this one exactly 3 s.
 const TIMEOUT: &str = "1s";
 
@@ -50,6 +56,8 @@ pub(crate) struct World {
     target: Database,
     /// A mirror, and one whose mode skips removed rows.
     streams: [Stream; 2],
+    /// Where changes are written, unless as everywhere.
+    recent: Option<&'static str>,
 }
 
 impl World {
@@ -104,6 +112,7 @@ impl World {
             client,
             target,
             streams,
+            recent: seed.is_multiple_of(2).then_some(BESIDE),
         };
         for at in 0..2 {
             world.map(at);
@@ -133,10 +142,19 @@ impl World {
                 self.streams[at].edition += 1;
                 self.map(at);
             }
-            Needs::Changes | Needs::EarlierCrash | Needs::Skips | Needs::Additions => {}
+            Needs::Changes
+            | Needs::EarlierCrash
+            | Needs::Skips
+            | Needs::Additions
+            | Needs::Recent => {}
         }
         let passage = 1 + self.chance.below(point.passages);
+        let recent = self.recent;
+        if point.needs == Needs::Recent {
+            self.recent = Some(MOVED);
+        }
         self.killed(at, point.name, passage).await;
+        self.recent = recent;
         self.behave();
         self.change(at, |table, chance| table.after(cast, chance))
             .await;
@@ -232,6 +250,9 @@ impl World {
         let mut command = self.project.rowcast(&["run", name, "--json"]);
         if let Some(place) = kill {
             command.env("ROWCAST_KILL_AT", place);
+        }
+        if let Some(policy) = self.recent {
+            command.env("ROWCAST_RECENT", policy);
         }
         let ended = tokio::task::spawn_blocking(move || command::run(command));
         ended.await.expect("run rowcast")
