@@ -4,6 +4,7 @@
 //! no SQL, no HTTP, no files. Every other crate speaks in these types.
 
 pub mod address;
+pub mod alert;
 pub mod change;
 pub mod code;
 pub mod connector;
