@@ -48,6 +48,7 @@ pub(crate) fn project(
             connector(sync, descriptor, trees, problems, secrets);
         }
     }
+    crate::outside::check(project, problems);
     consents(project, problems);
     cycles(project, problems);
     frequency::check(project, problems);

@@ -2,6 +2,7 @@
 
 use rowcast_core::Mode;
 
+use crate::outside;
 use crate::policies::{destination_policies, list, map, sync_policies, up_to};
 use crate::shape::{Key, Kind, Shape};
 
@@ -93,15 +94,18 @@ fn project() -> Document {
             ),
             Key::optional(
                 "alerts",
-                map(Shape::OneOf(vec![
-                    Key::optional("slack", Shape::Secret, "A Slack webhook URL")
-                        .example("${env:SLACK_URL}"),
-                    Key::optional("webhook", Shape::Secret, "A URL that takes JSON by POST")
-                        .example("${env:ALERT_URL}"),
-                    Key::optional("email", list(Shape::Text), "Addresses")
-                        .example("[ops@example.com]"),
-                ])),
-                "Alert channels, by the names that `alerts.to` of syncs uses; read and checked, but nothing is sent yet",
+                outside::channels(),
+                "Alert channels, by the names that `alerts.to` of syncs uses",
+            ),
+            Key::optional(
+                "smtp",
+                outside::smtp(),
+                "The mail server of `email` channels",
+            ),
+            Key::optional(
+                "hooks",
+                outside::hooks(),
+                "What may start runs by a signed request to `POST /hooks/NAME`",
             ),
             Key::optional(
                 "schedule_gap_min",
@@ -134,7 +138,7 @@ fn project() -> Document {
                 "Temporary files of runs",
             ),
         ],
-        example: "project: shop\nversion: 1\nvariables: { schema: public }\ndefaults:\n  syncs:\n    alerts: { failed: true, to: [ops] }\n  destinations:\n    timeout: 30s\nalerts:\n  ops: { slack: \"${env:SLACK_URL}\" }\nretention: { runs: 90d, row_log: 30d }\nspool: { max: 20GB }\n",
+        example: "project: shop\nversion: 1\nvariables: { schema: public }\ndefaults:\n  syncs:\n    alerts: { failed: true, to: [ops] }\n  destinations:\n    timeout: 30s\nalerts:\n  ops: { slack: \"${env:SLACK_URL}\" }\nhooks:\n  nightly: { trigger: { secret: \"${env:HOOK_TOKEN}\", syncs: [customers_to_crm] } }\nretention: { runs: 90d, row_log: 30d }\nspool: { max: 20GB }\n",
     }
 }
 

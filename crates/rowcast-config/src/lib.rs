@@ -19,6 +19,7 @@ mod load;
 mod merge;
 mod model;
 mod objects;
+mod outside;
 mod placeholder;
 mod policies;
 mod problem;
@@ -38,12 +39,13 @@ mod walk;
 pub use described::{Described, read_described};
 pub use documents::{Document, documents};
 pub use load::{Change, LoadOptions, Loaded, PROJECT_FILE, find, is_name, load};
+pub use outside::{Channel, Hook, Smtp, SmtpTls};
 pub use placeholder::Secrets;
 pub use problem::{Location, Problem};
 pub use project::{
-    About, Alerts, Channel, Credential, Cursor, Destination, Model, Positions, Project, Query,
-    Rate, Refresh, Retention, RowLog, RowSecurity, RunLimits, Source, Spool, Ssh, SslMode, Sync,
-    Test, Text,
+    About, Alerts, Credential, Cursor, Destination, Model, Positions, Project, Query, Rate,
+    Refresh, Retention, RowLog, RowSecurity, RunLimits, Source, Spool, Ssh, SslMode, Sync, Test,
+    Text,
 };
 pub use rowcast_core::schedule::{AfterWhen, EVERY_MIN, Overlap, Schedule, Trigger};
 pub use shape::{Key, Kind, Shape};

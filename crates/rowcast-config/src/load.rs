@@ -13,6 +13,7 @@ use crate::documents::keys;
 use crate::merge::{merge, presets};
 use crate::model::{self, SqlFile};
 use crate::objects;
+use crate::outside;
 use crate::placeholder::{Resolver, Secrets};
 use crate::problem::{File, Location, Problem, reason};
 use crate::project::Project;
@@ -464,7 +465,10 @@ impl Loader<'_> {
                     project.name = node.string("project").unwrap_or_default();
                     project.description = node.string("description");
                     project.owner = node.string("owner");
-                    project.channels = objects::channels(node).into_iter().collect();
+                    project.channels = outside::read_channels(node);
+                    project.smtp = outside::read_smtp(node);
+                    project.hooks = outside::read_hooks(node);
+                    project.positions = node.positions();
                     project.schedule_gap_min =
                         node.duration("schedule_gap_min").unwrap_or(EVERY_MIN);
                     project.retention = objects::retention(node);

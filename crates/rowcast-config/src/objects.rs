@@ -8,27 +8,10 @@ use rowcast_core::{Code, Kind as Change};
 
 use crate::problem::reason;
 use crate::project::{
-    Channel, Credential, Destination, Rate, Retention, RowSecurity, Source, Spool, Ssh, SslMode,
-    Test, Text,
+    Credential, Destination, Rate, Retention, RowSecurity, Source, Spool, Ssh, SslMode, Test, Text,
 };
 use crate::tree::{Entry, Node, Yaml};
 use crate::walk::Walker;
-
-pub(crate) fn channels(root: &Node) -> Vec<(String, Channel)> {
-    let mut channels = Vec::new();
-    for entry in root.get("alerts").map(Node::entries).unwrap_or_default() {
-        let node = &entry.value;
-        let channel = if let Some(url) = node.secret("slack") {
-            Channel::Slack(url)
-        } else if let Some(url) = node.secret("webhook") {
-            Channel::Webhook(url)
-        } else {
-            Channel::Email(texts(node.get("email")))
-        };
-        channels.push((entry.key.clone(), channel));
-    }
-    channels
-}
 
 /// The items of a list of text that may be secret.
 fn texts(list: Option<&Node>) -> Vec<Text> {

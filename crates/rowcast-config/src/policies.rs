@@ -1,5 +1,7 @@
 //! Keys that a project can preset for all its syncs or destinations, and the shapes they are made of.
 
+use rowcast_core::alert::{Counter, RUNS_MAX};
+
 use crate::schedule::DAYS;
 use crate::shape::{Key, Kind, Shape};
 
@@ -157,26 +159,66 @@ fn guards() -> Shape {
 }
 
 fn alerts() -> Shape {
-    Shape::Group(vec![
+    let yes_or_no = |name, help| Key::optional(name, Shape::Boolean, help);
+    let counters = Counter::ALL
+        .iter()
+        .map(|counter| counter.as_str())
+        .collect();
+    let deviation = Shape::Group(vec![
+        Key::required("over", Shape::Percent, "How far it may be from the mean").example("50%"),
         Key::optional(
-            "failed",
-            Shape::Boolean,
-            "Tell when a run failed or was held",
+            "of",
+            Shape::Choice(counters),
+            "Which count of a run is compared",
         )
-        .default("true"),
+        .default("read"),
+        Key::optional(
+            "runs",
+            up_to(RUNS_MAX.into()),
+            "The mean is of so many successful runs before it; nothing is told before there are three",
+        )
+        .default("10"),
+    ]);
+    Shape::Group(vec![
+        yes_or_no("failed", "Tell when a run failed or could not begin").default("true"),
+        yes_or_no("held", "Tell when a guard held a run").default("true"),
         Key::optional(
             "rejected",
             Shape::Percent,
-            "Tell when more of a run's records were rejected",
+            "Tell when more of the records that a run tried to deliver were rejected or invalid",
         )
         .example("5%"),
         Key::optional(
             "late",
             Shape::Period,
-            "Tell when the last success is older than this",
+            "Tell when the last success is older than this, whether or not anything ran",
         )
         .example("1h"),
-        Key::optional("to", list(Shape::Plain), "Channels of rowcast.yml").example("[ops]"),
+        Key::optional("runtime", Shape::Period, "Tell when a run takes longer").example("30m"),
+        Key::optional(
+            "deviation",
+            deviation,
+            "Tell when a count differs from the mean of earlier runs",
+        )
+        .example("{ over: 50% }"),
+        yes_or_no(
+            "full",
+            "Tell when a run sent every row again, and why; not for `refresh: full`",
+        )
+        .default("false"),
+        Key::optional(
+            "remind",
+            Shape::Either(vec![Shape::Choice(vec!["never"]), Shape::Period]),
+            "Tell again while it lasts",
+        )
+        .default("1d"),
+        yes_or_no("recovery", "Tell when it is over").default("true"),
+        Key::optional(
+            "to",
+            list(Shape::Plain),
+            "Channels of rowcast.yml; nothing is told without",
+        )
+        .example("[ops]"),
     ])
 }
 
@@ -200,11 +242,7 @@ pub(crate) fn sync_policies() -> Vec<Key> {
             guards(),
             "What holds a run before its first request",
         ),
-        Key::optional(
-            "alerts",
-            alerts(),
-            "What is told, and to whom; read and checked, but nothing is sent yet",
-        ),
+        Key::optional("alerts", alerts(), "What a server tells, and to whom"),
         Key::optional(
             "log",
             Shape::Choice(vec!["errors", "all"]),

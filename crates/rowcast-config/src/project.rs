@@ -5,11 +5,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rowcast_core::alert::Rules;
 use rowcast_core::guard::Guards;
 use rowcast_core::segment::{Batching, Trigger};
 use rowcast_core::sync::RetryPolicy;
 use rowcast_core::{Code, Kind, Mode, Name, Reason, Secret, Selection, SettingValue, Value};
 
+use crate::outside::{Channel, Hook, Smtp};
 use crate::placeholder::read_secret_file;
 use crate::problem::Location;
 use rowcast_core::schedule::Schedule;
@@ -28,6 +30,12 @@ pub struct Project {
     pub variables: BTreeMap<String, String>,
     /// Alert channels.
     pub channels: BTreeMap<String, Channel>,
+    /// The mail server of channels that are addresses.
+    pub smtp: Option<Smtp>,
+    /// What may start runs from outside.
+    pub hooks: BTreeMap<String, Hook>,
+    /// Of `rowcast.yml`.
+    pub positions: Positions,
     /// The shortest distance between two runs that a schedule may ask for.
     pub schedule_gap_min: Duration,
     pub retention: Retention,
@@ -170,14 +178,6 @@ pub struct Ssh {
     pub key: Credential,
     pub passphrase: Option<Credential>,
     pub host_key: Option<Text>,
-}
-
-/// Where alerts go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Channel {
-    Slack(Secret<String>),
-    Webhook(Secret<String>),
-    Email(Vec<Text>),
 }
 
 /// How long history is kept.
@@ -386,26 +386,11 @@ pub struct RunLimits {
 }
 
 /// What is told, and to whom.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Alerts {
-    /// Default true.
-    pub failed: bool,
-    /// In percent of a run's records.
-    pub rejected_percent: Option<f64>,
-    pub late: Option<Duration>,
+    pub rules: Rules,
     /// Names of channels.
     pub to: Vec<String>,
-}
-
-impl Default for Alerts {
-    fn default() -> Self {
-        Self {
-            failed: true,
-            rejected_percent: None,
-            late: None,
-            to: Vec::new(),
-        }
-    }
 }
 
 /// A model to an object of a destination.

@@ -1,6 +1,7 @@
 //! A sync: what is sent where, in which mode, and the policies of its runs.
 
 use rowcast_core::Kind::{Added, Removed, Updated};
+use rowcast_core::alert::{Counter, Deviation, Rules};
 use rowcast_core::guard::Guards;
 use rowcast_core::segment::Trigger;
 use rowcast_core::sync::RetryPolicy;
@@ -13,6 +14,9 @@ use crate::segment;
 use crate::timetable::schedules;
 use crate::tree::{Entry, Node, Yaml};
 use crate::walk::{Walker, percent};
+
+/// Successful runs that a mean is made of without `runs:`.
+const DEVIATION_RUNS: u32 = 10;
 
 pub(crate) fn sync(name: &str, node: &Node, walker: &mut Walker<'_>) -> Sync {
     let (mapping, controls) = segment::mapping(node, walker);
@@ -249,10 +253,32 @@ fn guards(node: &Node) -> Guards {
 }
 
 fn alerts(node: &Node) -> Alerts {
+    let default = Rules::default();
+    let yes = |key: &str, default| node.bool(key).unwrap_or(default);
+    let percent_of = |node: &Node, key: &str| node.get(key).and_then(Node::text).and_then(percent);
+    let deviation = node.get("deviation").and_then(|node| {
+        Some(Deviation {
+            percent: percent_of(node, "over")?,
+            runs: node.number("runs").unwrap_or(DEVIATION_RUNS),
+            of: node.word("of").and_then(Counter::parse).unwrap_or_default(),
+        })
+    });
     Alerts {
-        failed: node.bool("failed").unwrap_or(true),
-        rejected_percent: node.get("rejected").and_then(Node::text).and_then(percent),
-        late: node.duration("late"),
+        rules: Rules {
+            failed: yes("failed", default.failed),
+            held: yes("held", default.held),
+            rejected_percent: percent_of(node, "rejected"),
+            late: node.duration("late"),
+            runtime: node.duration("runtime"),
+            deviation,
+            full: yes("full", default.full),
+            remind: match node.word("remind") {
+                None => default.remind,
+                // `never` is no duration.
+                Some(_) => node.duration("remind"),
+            },
+            recovery: yes("recovery", default.recovery),
+        },
         to: node.strings("to").unwrap_or_default(),
     }
 }

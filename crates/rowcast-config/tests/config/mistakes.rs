@@ -532,3 +532,16 @@ fn rule_16_two_mirrors_on_one_object_are_refused() {
         &rendered(&fixture.load()),
     );
 }
+
+#[test]
+fn channels_and_hooks_that_can_not_work() {
+    let fixture = Fixture::good();
+    fixture.write(
+        "rowcast.yml",
+        "project: shop\nversion: 1\nalerts:\n  mail: { email: [ops@example.com] }\n  \
+         two: { slack: x, webhook: y }\n  hook: { webhook: { secret: x } }\n\
+         smpt: { host: a, from: b }\nhooks:\n  nightly: { trigger: { secret: x, syncs: [custmers] } }\n  \
+         dbt: { dbt: { secret: \"\" } }\n",
+    );
+    golden("channels_and_hooks", &rendered(&fixture.load()));
+}

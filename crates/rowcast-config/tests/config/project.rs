@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{Fixture, rendered};
 use rowcast_config::{
-    Channel, Credential, Query, Refresh, RowLog, Secrets, SslMode, Trigger, find,
+    Channel, Credential, Hook, Query, Refresh, RowLog, Secrets, SmtpTls, SslMode, Trigger, find,
 };
 use rowcast_core::json::to_json;
 use rowcast_core::schedule::Cron;
@@ -28,6 +28,7 @@ alerts:
   mail: { email: [ops@example.com] }
 retention: { runs: 10d, row_log: 5d }
 spool: { dir: spool, max: 20GB }
+smtp: { host: smtp.example.com, from: rowcast@example.com }
 "#,
     );
     fixture.write(
@@ -254,7 +255,10 @@ fn the_documents_of_the_contract_load_without_problems() {
 
     assert_eq!(
         project.channels["ops"],
-        Channel::Slack("https://slack.example/canary-slack".into())
+        Channel::Slack {
+            url: "https://slack.example/canary-slack".into(),
+            allow_addresses: Vec::new()
+        }
     );
     assert_eq!(project.spool.dir, Some(project.dir.join("spool")));
     assert_eq!(project.spool.max, Some(20_000_000_000));
@@ -485,4 +489,72 @@ fn a_bare_null_names_the_connector_null() {
         to_json(&project.syncs["customers"].fields),
         r#"{"connector":null}"#
     );
+}
+
+#[test]
+fn channels_hooks_and_what_is_watched_are_read() {
+    let mut fixture = Fixture::good();
+    for variable in ["SLACK_URL", "ALERT_URL", "NEW", "OLD", "PD", "MAIL", "DBT"] {
+        let value = format!("of-{variable}");
+        fixture.environment.insert(variable.into(), value);
+    }
+    fixture.write(
+        "rowcast.yml",
+        r#"project: shop
+version: 1
+defaults:
+  syncs:
+    alerts: { late: 2h, remind: never, to: [chat] }
+alerts:
+  chat: { slack: "${env:SLACK_URL}" }
+  hook: { webhook: { url: "${env:ALERT_URL}", secret: ["${env:NEW}", "${env:OLD}"], allow_addresses: [10.0.0.0/8] } }
+  oncall: { pagerduty: "${env:PD}" }
+  mail: { email: [ops@example.com] }
+smtp: { host: smtp.example.com, user: rowcast, password: "${env:MAIL}", from: rowcast@example.com, tls: implicit }
+hooks:
+  dbt_cloud: { dbt: { secret: "${env:DBT}" } }
+  nightly: { trigger: { secret: "${env:NEW}", syncs: [customers] } }
+"#,
+    );
+    fixture.write(
+        "syncs/customers.yml",
+        "sync: customers\nmodel: customers\ndestination: hook\nfields: { a: a }\nalerts:\n  rejected: 5%\n  runtime: 30m\n  \
+         held: false\n  full: true\n  deviation: { over: 50%, of: changed, runs: 20 }\n",
+    );
+    let project = fixture.project();
+    let alerts = &project.syncs["customers"].alerts;
+    assert_eq!(alerts.to, ["chat"]);
+    let rules = &alerts.rules;
+    assert_eq!(rules.rejected_percent, Some(5.0));
+    assert_eq!(rules.late, Some(Duration::from_secs(7_200)));
+    assert_eq!(rules.runtime, Some(Duration::from_secs(1_800)));
+    assert_eq!(rules.remind, None);
+    assert!(rules.failed && !rules.held && rules.full && rules.recovery);
+    let deviation = rules.deviation.expect("a deviation");
+    assert_eq!(
+        (deviation.percent, deviation.runs, deviation.of.as_str()),
+        (50.0, 20, "changed")
+    );
+    let Channel::Webhook {
+        url,
+        secrets,
+        allow_addresses,
+    } = &project.channels["hook"]
+    else {
+        panic!("{:?}", project.channels);
+    };
+    assert_eq!((url.reveal().as_str(), secrets.len()), ("of-ALERT_URL", 2));
+    assert_eq!(allow_addresses, &["10.0.0.0/8"]);
+    assert!(
+        matches!(&project.channels["oncall"], Channel::Pagerduty { key, url: None, .. } if key.reveal() == "of-PD")
+    );
+    let smtp = project.smtp.as_ref().expect("a mail server");
+    assert_eq!((smtp.port, smtp.tls), (None, SmtpTls::Implicit));
+    assert!(
+        matches!(&project.hooks["dbt_cloud"], Hook::Dbt { secrets } if secrets[0].reveal() == "of-DBT")
+    );
+    assert!(
+        matches!(&project.hooks["nightly"], Hook::Trigger { syncs, .. } if syncs == &["customers"])
+    );
+    assert!(!format!("{project:?}").contains("of-"), "a secret is shown");
 }
