@@ -171,6 +171,8 @@ codes! {
     CommitFailed = "E0908", Failed, "a change could not be committed to Git";
     RequestRepeated = "E0909", Invalid, "the idempotency key was used before";
     TooManyRequests = "E0910", Failed, "the token asks too often";
+    AlertUndelivered = "E0911", Failed, "an alert was not delivered";
+    SignatureInvalid = "E0912", Failed, "the request is not signed as it should be";
 
     // E90 defects
     Defect = "E9001", Failed, "a defect in Rowcast";

@@ -9,11 +9,13 @@ mod events;
 pub mod file;
 pub mod http;
 pub mod manifest;
+pub mod notify;
 pub mod null;
 pub mod reference;
 pub mod rudderstack;
 pub mod segment;
 pub mod settings;
+pub mod signature;
 
 pub use catalog::{build, build_for_check, descriptors};
 pub use reference::reference_markdown;

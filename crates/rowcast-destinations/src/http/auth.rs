@@ -2,14 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use rowcast_core::{Secret, SettingValue};
-use sha2::Sha256;
 use url::Url;
 
 use super::config::SECRET_PART_MIN;
 use crate::settings::Problems;
+use crate::signature;
 
 /// The kinds of credentials.
 #[derive(Clone, Debug)]
@@ -95,18 +94,15 @@ impl Auth {
             }
             "hmac" => {
                 let text = secret(Some(value));
-                let key = match text.reveal().strip_prefix("whsec_") {
-                    Some(encoded) => BASE64.decode(encoded).unwrap_or_default(),
-                    None => text.reveal().as_bytes().to_vec(),
-                };
-                if key.is_empty() {
+                let key = signature::key(&text);
+                if key.reveal().is_empty() {
                     problems.add(
                         path,
                         "the signing secret is empty or what follows whsec_ is not base64",
                         "copy the secret again from the service that verifies it",
                     );
                 }
-                Self::Hmac(Secret::new(key))
+                Self::Hmac(key)
             }
             _ => {
                 problems.add(
@@ -148,32 +144,5 @@ fn header(name: HeaderName, value: &str, path: &str, problems: &mut Problems) ->
             );
             Auth::None
         }
-    }
-}
-
-/// The signature of Standard Webhooks 1.0: HMAC-SHA256 over `id.timestamp.body`.
-pub(super) fn sign(key: &Secret<Vec<u8>>, id: &str, timestamp: u64, body: &[u8]) -> String {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(key.reveal()).expect("HMAC takes keys of every length");
-    mac.update(format!("{id}.{timestamp}.").as_bytes());
-    mac.update(body);
-    format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The example of the Standard Webhooks reference libraries.
-    #[test]
-    fn signatures_are_those_of_standard_webhooks() {
-        let key = BASE64.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signature = sign(
-            &Secret::new(key),
-            "msg_p5jXN8AQM9LWM0D4loKWxJek",
-            1_614_265_330,
-            br#"{"test": 2432232314}"#,
-        );
-        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 }

@@ -132,27 +132,8 @@ impl Settings {
             secrets.push(text.clone());
         }
         let root = parse_url(text.reveal(), path, problems)?;
-        if secret_url && root.path().len() > 1 {
-            // Services of the kind "the URL is the password" may quote its path alone.
-            secrets.push(Secret::new(root.path().to_owned()));
-            let plain = percent_encoding::percent_decode_str(root.path()).decode_utf8_lossy();
-            secrets.push(Secret::new(plain.into_owned()));
-        }
         if secret_url {
-            // So may be one part of it: the token of a webhook is a segment or a parameter.
-            let segments = root.path().split('/').map(str::to_owned);
-            let values = root.query_pairs().map(|(_, value)| value.into_owned());
-            let login = [
-                root.username().to_owned(),
-                root.password().unwrap_or("").to_owned(),
-            ];
-            secrets.extend(
-                segments
-                    .chain(values)
-                    .chain(login)
-                    .filter(|part| part.len() >= SECRET_PART_MIN)
-                    .map(Secret::new),
-            );
+            secrets.extend(secret_parts(&root));
         }
         let host = if secret_url {
             "***".to_owned()
@@ -327,6 +308,31 @@ fn not_a_header(path: String, problems: &mut Problems) {
         "the value can't be put into a header: it holds a line break or a control character",
         "look at the value or the variable it comes from",
     );
+}
+
+/// What must not be shown of a URL that is a secret. Services of the kind "the URL is the password"
+/// may quote its path alone, or one part of it: the token of a webhook is a segment or a parameter.
+pub(crate) fn secret_parts(url: &Url) -> Vec<Secret<String>> {
+    let mut secrets = Vec::new();
+    if url.path().len() > 1 {
+        secrets.push(Secret::new(url.path().to_owned()));
+        let plain = percent_encoding::percent_decode_str(url.path()).decode_utf8_lossy();
+        secrets.push(Secret::new(plain.into_owned()));
+    }
+    let segments = url.path().split('/').map(str::to_owned);
+    let values = url.query_pairs().map(|(_, value)| value.into_owned());
+    let login = [
+        url.username().to_owned(),
+        url.password().unwrap_or("").to_owned(),
+    ];
+    secrets.extend(
+        segments
+            .chain(values)
+            .chain(login)
+            .filter(|part| part.len() >= SECRET_PART_MIN)
+            .map(Secret::new),
+    );
+    secrets
 }
 
 /// A header that settings may name.

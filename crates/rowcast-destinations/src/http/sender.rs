@@ -6,10 +6,11 @@ use reqwest::header::HeaderValue;
 use rowcast_core::{Check, Fault, Reason};
 use url::Url;
 
-use super::auth::{self, Auth};
+use super::auth::Auth;
 use super::client::{Answer, Client, wall_clock};
 use super::request::Prepared;
 use super::service::Service;
+use crate::signature;
 
 /// Everything between a prepared request and its answer.
 pub(crate) struct Sender {
@@ -31,7 +32,7 @@ impl Sender {
         let body = prepared.body.clone().unwrap_or_default();
         if let Auth::Hmac(key) = &self.auth {
             let now = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let signature = auth::sign(key, id, now.as_secs(), &body);
+            let signature = signature::sign(key, id, now.as_secs(), &body);
             let texts = [
                 ("webhook-id", id.to_owned()),
                 ("webhook-timestamp", now.as_secs().to_string()),
