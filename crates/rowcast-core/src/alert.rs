@@ -165,6 +165,7 @@ impl Watch {
             Event::Running { since_us, now_us } => {
                 if let Some(most) = rules.runtime
                     && now_us - since_us > micros(most)
+                    && self.worth_saying(Condition::Runtime, rules, now_us)
                 {
                     let cause = words::running(now_us - since_us, most);
                     self.open(Condition::Runtime, now_us, cause);
@@ -245,6 +246,14 @@ impl Watch {
         standing.cause = cause;
     }
 
+    /// Time passes with every look: how much of it has passed is only put down when it is told.
+    fn worth_saying(&self, condition: Condition, rules: &Rules, now_us: i64) -> bool {
+        self.conditions.get(&condition).is_none_or(|standing| {
+            let due = |remind| now_us - standing.told_us >= micros(remind);
+            !standing.open || rules.remind.is_some_and(due)
+        })
+    }
+
     fn close(&mut self, condition: Condition, cause: Cause) {
         if let Some(standing) = self.conditions.get_mut(&condition)
             && standing.open
@@ -304,7 +313,7 @@ impl Watch {
         let ago = moment.now_us - self.success_us.unwrap_or(self.since_us);
         if ago <= micros(late) {
             self.close(Condition::Late, words::succeeded_lately(ago));
-        } else if !moment.paused {
+        } else if !moment.paused && self.worth_saying(Condition::Late, rules, moment.now_us) {
             let cause = words::late(ago, late, self.success_us.is_some());
             self.open(Condition::Late, moment.now_us, cause);
         }

@@ -1,11 +1,13 @@
 //! The control schema: what a server remembers beside the state of syncs. Which times of schedules
-//! are dealt with, which runs are asked for, who carries them out, tokens of the API.
+//! are dealt with, which runs are asked for, who carries them out, tokens of the API, how alerts stand.
 //!
 //! Several servers may share one control schema: every decision is one transaction, and who loses a
 //! race does nothing. A job's lease says who carries it out; that no two runs of a sync write is
 //! still guarded by the sync's own lease and epoch, whatever happens here. It must never hold
 //! anything that a run needs to be right.
 
+mod alerts;
+mod hooks;
 mod jobs;
 mod layout;
 mod tokens;
@@ -16,6 +18,8 @@ use std::time::Duration;
 use rowcast_core::Reason;
 use tokio::sync::{Mutex, MutexGuard};
 
+pub use alerts::{ChannelRow, ClaimedMessage, EndedJob, Moved, NewMessage, WatchRow};
+pub use hooks::{JobFilter, JobTimes, Started};
 pub use jobs::{Arrival, Claim, Claimed, Job, JobRow, Tick};
 pub use tokens::{NewToken, TokenRow};
 

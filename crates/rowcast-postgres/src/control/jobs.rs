@@ -16,11 +16,11 @@ use crate::sql::literal;
 /// Instants are microseconds since 1970, as everywhere.
 const MOMENT: &str = "(extract(epoch FROM {}) * 1000000)::bigint";
 
-fn moment(column: &str) -> String {
+pub(super) fn moment(column: &str) -> String {
     MOMENT.replace("{}", column)
 }
 
-fn instant(parameter: &str) -> String {
+pub(super) fn instant(parameter: &str) -> String {
     format!("to_timestamp(0) + {parameter}::bigint * interval '1 microsecond'")
 }
 
@@ -546,7 +546,7 @@ impl Control {
     }
 }
 
-fn job_row(row: &Row) -> JobRow {
+pub(super) fn job_row(row: &Row) -> JobRow {
     JobRow {
         id: row.get(0),
         sync: row.get(1),

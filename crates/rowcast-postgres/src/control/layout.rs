@@ -11,7 +11,7 @@ use crate::connect::db_error;
 use crate::sql::{ident, literal};
 
 /// The steps from one version to the next; `{s}` is the schema.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     // 1: schedules and jobs.
     "CREATE TABLE {s}.control_schedule (
         sync text PRIMARY KEY,
@@ -57,6 +57,49 @@ const STEPS: [&str; 2] = [
         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         expires_at timestamptz,
         revoked_at timestamptz
+     );",
+    // 3: alerts, messages on their way, events from outside.
+    "ALTER TABLE {s}.control_job
+        -- Whether alerts have taken note of its end. What ended before there were alerts is past.
+        ADD COLUMN told boolean NOT NULL DEFAULT true;
+     ALTER TABLE {s}.control_job ALTER COLUMN told SET DEFAULT false;
+     CREATE INDEX control_job_untold ON {s}.control_job (sync) WHERE status = 'done' AND NOT told;
+     CREATE INDEX control_job_of_sync ON {s}.control_job (sync, id);
+     CREATE TABLE {s}.control_watch (
+        sync text PRIMARY KEY,
+        -- Rises with every move: who looked at an older one has lost.
+        version bigint NOT NULL,
+        -- What is open and what was told, as JSON.
+        state text NOT NULL,
+        changed_at timestamptz NOT NULL DEFAULT clock_timestamp()
+     );
+     CREATE TABLE {s}.control_mute (
+        sync text PRIMARY KEY,
+        until timestamptz NOT NULL
+     );
+     CREATE TABLE {s}.control_message (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        project text NOT NULL,
+        message_id text NOT NULL,
+        channel text NOT NULL,
+        subject text NOT NULL,
+        body text NOT NULL,
+        status text NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'delivered', 'given up')),
+        attempt int NOT NULL DEFAULT 0,
+        -- The next attempt; while one is made, the end of its lease.
+        due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        ended_at timestamptz,
+        error text,
+        UNIQUE (message_id, channel)
+     );
+     CREATE INDEX control_message_waiting ON {s}.control_message (project, channel, subject, id)
+        WHERE status = 'waiting';
+     CREATE TABLE {s}.control_event (
+        hook text NOT NULL,
+        event text NOT NULL,
+        at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (hook, event)
      );",
 ];
 
