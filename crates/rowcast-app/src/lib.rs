@@ -6,6 +6,7 @@
 //! parts behind the engine's traits, `environment` the only one that reads variables.
 
 pub mod adopt;
+pub mod alerts;
 mod budget;
 pub mod check;
 pub mod connectors;
@@ -43,6 +44,12 @@ pub use rowcast_engine::{Observer, Progress, Retrying};
 
 /// The answer of a use case.
 pub type Answer<T> = Result<T, Failure>;
+
+/// Microseconds since 1970 of an instant in RFC 3339; `None` when it is none.
+pub fn instant_us(instant: &str) -> Option<i64> {
+    let then: jiff::Timestamp = instant.parse().ok()?;
+    Some(then.as_microsecond())
+}
 
 /// Seconds since an instant in RFC 3339; `None` when it is none.
 pub fn seconds_since(instant: &str) -> Option<u64> {

@@ -5,10 +5,13 @@
 //! in the state of syncs before it is acted on; a service that is killed leaves jobs that another,
 //! or its next start, carries on.
 
+mod alerts;
 mod files;
+mod hooks;
 mod live;
-mod place;
+pub(crate) mod place;
 mod reload;
+mod retl;
 mod schedule;
 mod standing;
 mod tokens;
@@ -27,7 +30,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use files::{Expected, FileRequest, FileView};
+pub use hooks::{HookAnswer, HookRequest};
 pub use live::{Live, LiveRun};
+pub use retl::{RetlFilter, RetlMetrics, RetlStatus, RetlSync, RetlTotal, is_running, retl_status};
 pub use tokens::{Caller, Scope, TokenMade, TokenRequest, TokenView};
 
 use crate::run::RunRequest;
@@ -141,9 +146,17 @@ struct Inner {
     control: Control,
     /// For those who ask.
     asks: Control,
+    /// For alerts, which must not hold up anything else.
+    alerts: Control,
+    /// When the project was opened, in microseconds since 1970.
+    opened_us: i64,
     live: Live,
     /// A job may be there.
     wake: Notify,
+    /// A job may have ended.
+    ended: Notify,
+    /// A message may be there.
+    post: Notify,
 }
 
 impl Service {
@@ -166,9 +179,13 @@ impl Service {
                 problems: RwLock::default(),
                 files,
                 asks: control.beside(),
+                alerts: control.beside(),
+                opened_us: crate::map::now_us(),
                 control,
                 live: Live::default(),
                 wake: Notify::new(),
+                ended: Notify::new(),
+                post: Notify::new(),
                 options,
             }),
         })
@@ -181,6 +198,8 @@ impl Service {
             schedule::keep(&self.inner, stop),
             work::carry_out(&self.inner, stop),
             reload::watch(&self.inner, stop),
+            alerts::watch(&self.inner, stop),
+            alerts::deliver(&self.inner, stop),
         );
     }
 

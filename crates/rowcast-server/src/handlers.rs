@@ -1,9 +1,12 @@
 //! One function for each route, in a module for each subject: parse, call, render.
 
+pub(crate) mod alerts;
 pub(crate) mod files;
 pub(crate) mod history;
+pub(crate) mod hooks;
 pub(crate) mod jobs;
 pub(crate) mod objects;
+pub(crate) mod retl;
 pub(crate) mod service;
 pub(crate) mod syncs;
 pub(crate) mod tokens;

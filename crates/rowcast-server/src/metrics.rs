@@ -13,7 +13,11 @@ use crate::answer::Answered;
 pub(crate) async fn metrics(State(app): State<App>) -> Answered {
     let status = app.service.status(&[]).await?;
     let live = app.service.live().runs();
-    let text = text(&status, &live, app.service.problems().len());
+    let mut text = text(&status, &live, app.service.problems().len());
+    // Figures of alerts must not be in the way of the others.
+    if let Ok(alerts) = app.service.alerts().await {
+        crate::handlers::alerts::figures(&alerts, &mut text);
+    }
     let mut response = Response::new(Body::from(text));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -181,7 +185,7 @@ fn thousandths(ms: u64) -> String {
     format!("{}.{:03}", ms / 1_000, ms % 1_000)
 }
 
-fn escaped(label: &str) -> String {
+pub(crate) fn escaped(label: &str) -> String {
     label
         .replace('\\', "\\\\")
         .replace('"', "\\\"")

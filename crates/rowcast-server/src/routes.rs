@@ -6,6 +6,7 @@
 
 use axum::routing::{MethodRouter, delete, get, post, put};
 use rowcast_app::adopt::Adoption;
+use rowcast_app::alerts::{AlertsView, MuteRequest, Muted, Tried};
 use rowcast_app::connectors::{ConnectorRow, ConnectorView, FixtureResult, TryView};
 use rowcast_app::explain::Explained;
 use rowcast_app::history::{LogLine, Page, RunRow};
@@ -13,7 +14,8 @@ use rowcast_app::objects::{
     DestinationDetails, ModelDetails, ObjectView, SourceDetails, SyncDetails,
 };
 use rowcast_app::serve::{
-    Ask, Asked, FileRequest, FileView, JobView, LiveRun, Scope, TokenMade, TokenRequest, TokenView,
+    Ask, Asked, FileRequest, FileView, HookAnswer, JobView, LiveRun, RetlSync, Scope, TokenMade,
+    TokenRequest, TokenView,
 };
 use rowcast_app::state::{Cancelled, Done, Paused};
 use rowcast_app::tables::RelationView;
@@ -28,8 +30,11 @@ use crate::handlers::history::{Before, Limited, OfKey, OfLog};
 use crate::handlers::objects::{InSchema, Rows};
 use crate::handlers::service::{Alive, CheckOf, Ready, Served, Validated};
 use crate::handlers::syncs::{Confirmed, Keys, PlanOf};
+use crate::handlers::retl::{Filter, RetlPage, RetlStarted, Start};
 use crate::handlers::tools::{AdoptOf, MapOf, Mapped, SchemaOf, SetupOf, Sql, TestsOf, TryOf};
-use crate::handlers::{files, history, jobs, objects, service, syncs, tokens, tools};
+use crate::handlers::{
+    alerts, files, history, hooks, jobs, objects, retl, service, syncs, tokens, tools,
+};
 use crate::{App, events, metrics, openapi};
 
 /// Describes a type.
@@ -153,6 +158,19 @@ routes! {
     get "/api/v1/live" READ, (), () => 200 Vec<LiveRun>, "Runs that this server carries out now", jobs::live;
     get "/api/v1/jobs/{job}" READ, (), () => 200 JobView, "A run that was asked for", jobs::job;
     get "/api/v1/jobs/{job}/events" READ, (), () => 200 Events, "Follows its run: server-sent events `progress`, at last `ended`", events::events;
+
+    get "/api/v1/alerts" READ, (), () => 200 AlertsView, "What is open, what is muted, and how the channels stand", alerts::alerts;
+    post "/api/v1/alerts/test" RUN, (), () => 200 Vec<Tried>, "Sends a message to every channel", alerts::test_all;
+    post "/api/v1/alerts/test/{channel}" RUN, (), () => 200 Vec<Tried>, "Sends a message to a channel", alerts::test;
+    post "/api/v1/syncs/{name}/mute" RUN, (), MuteRequest => 200 Muted, "Tells nobody about a sync for a while", alerts::mute;
+    post "/api/v1/syncs/{name}/unmute" RUN, (), () => 200 Muted, "Tells about it again", alerts::unmute;
+
+    post "/hooks/{name}" None, (), () => 200 HookAnswer, "Starts runs; signed with the hook's secret in place of a token", hooks::hook;
+
+    post "/v2/retl-connections/{id}/start" RUN, (), Start => 200 RetlStarted, "As RudderStack: starts the sync of this name; 409 when it is running", retl::start;
+    post "/v2/retl-connections/{id}/stop" RUN, (), () => 204 (), "As RudderStack: stops its run", retl::stop;
+    get "/v2/retl-connections/{id}/syncs" READ, Filter, () => 200 RetlPage, "As RudderStack: its runs, newest first", retl::syncs;
+    get "/v2/retl-connections/{id}/syncs/{sync}" READ, (), () => 200 RetlSync, "As RudderStack: a run", retl::sync;
 
     get "/api/v1/tokens" ADMIN, (), () => 200 Vec<TokenView>, "All tokens, never themselves", tokens::tokens;
     post "/api/v1/tokens" ADMIN, (), TokenRequest => 201 TokenMade, "Makes a token, which is shown this once", tokens::make_token;

@@ -45,6 +45,11 @@ async fn every_route_of_the_document_wants_a_token_of_its_scope() {
             let path = filled(path);
             let needed = operation["security"][0]["token"][0].as_str();
             let Some(needed) = needed else {
+                // A hook wants a signature; here there is none of this name.
+                if path == "/hooks/crm" {
+                    world.ask_as(None, method, &path, "").await.expect(404);
+                    continue;
+                }
                 assert!(
                     matches!(path.as_str(), "/healthz" | "/readyz"),
                     "{what} is open to all"

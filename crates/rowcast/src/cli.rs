@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Resume(command::resume::Args),
     /// Keeps the project's schedules, as a service
     Serve(command::serve::Args),
+    /// Shows open alerts, mutes syncs, tries channels
+    Alerts(command::alerts::Args),
     /// Tells the story of one row
     Why(command::why::Args),
     /// Runs the project's tests: given rows, expected records

@@ -1,6 +1,7 @@
 //! One module for each command: parse, one function of `rowcast-app`, render.
 
 pub(crate) mod adopt;
+pub(crate) mod alerts;
 pub(crate) mod baseline;
 pub(crate) mod cancel;
 pub(crate) mod check;
@@ -99,6 +100,7 @@ pub(crate) async fn dispatch(command: Command, context: &Context) -> Answer<Exit
         Command::Pause(args) => pause::run(args, context).await,
         Command::Resume(args) => resume::run(args, context).await,
         Command::Serve(args) => serve::run(args, context).await,
+        Command::Alerts(args) => alerts::run(args, context).await,
         Command::Why(args) => why::run(args, context).await,
         Command::Test(args) => test::run(&args, context),
         Command::Map(args) => map::run(&args, context),

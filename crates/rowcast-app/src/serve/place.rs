@@ -14,7 +14,7 @@ const SCHEMA: &str = "_rowcast";
 ///
 /// # Errors
 /// The connection string can't be read; or there are several places and none was named.
-pub(super) fn control(project: &Project, database: Option<&Secret<String>>) -> Answer<Control> {
+pub(crate) fn control(project: &Project, database: Option<&Secret<String>>) -> Answer<Control> {
     if let Some(url) = database {
         let config = ConnectConfig::from_url(url.reveal())?;
         return Ok(Control::new(Connector::new(config), SCHEMA));

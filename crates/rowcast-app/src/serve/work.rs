@@ -267,6 +267,7 @@ async fn finish(
         }
     }
     inner.wake.notify_one();
+    inner.ended.notify_one();
 }
 
 struct Follower {

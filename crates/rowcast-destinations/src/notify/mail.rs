@@ -12,11 +12,11 @@ use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use rowcast_core::address::AddressPolicy;
 use rowcast_core::alert::{Message, NoticeKind};
 use rowcast_core::{Code, Reason, Secret};
 
 use super::undelivered;
-use crate::http::address::AddressPolicy;
 use crate::http::client::{Lookup as _, SystemLookup};
 
 /// How long each step of the conversation may take.

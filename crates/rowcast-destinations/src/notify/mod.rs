@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use rowcast_core::address::AddressPolicy;
 use rowcast_core::alert::Message;
 use rowcast_core::{Code, Fault, Reason, Secret};
 use url::Url;
@@ -20,7 +21,6 @@ use url::Url;
 pub use mail::{Mail, MailTls};
 pub use pagerduty::URL as PAGERDUTY_URL;
 
-use crate::http::address::AddressPolicy;
 use crate::http::client::{Client, SystemLookup};
 use crate::http::config::secret_parts;
 use crate::http::service::Service;
