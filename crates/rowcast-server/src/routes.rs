@@ -28,9 +28,9 @@ use serde_json::{Map, Value};
 use crate::forms::{Events, Text};
 use crate::handlers::history::{Before, Limited, OfKey, OfLog};
 use crate::handlers::objects::{InSchema, Rows};
+use crate::handlers::retl::{Filter, RetlPage, RetlStarted, Start};
 use crate::handlers::service::{Alive, CheckOf, Ready, Served, Validated};
 use crate::handlers::syncs::{Confirmed, Keys, PlanOf};
-use crate::handlers::retl::{Filter, RetlPage, RetlStarted, Start};
 use crate::handlers::tools::{AdoptOf, MapOf, Mapped, SchemaOf, SetupOf, Sql, TestsOf, TryOf};
 use crate::handlers::{
     alerts, files, history, hooks, jobs, objects, retl, service, syncs, tokens, tools,

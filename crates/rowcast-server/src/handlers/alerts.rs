@@ -1,12 +1,11 @@
 //! Alerts: how they stand, muting, trying channels.
 
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use rowcast_app::alerts::{AlertsView, MuteRequest};
 
 use crate::App;
 use crate::answer::{Answered, ok};
-use crate::input::body;
+use crate::input::{Given, Of};
 use crate::metrics::escaped;
 
 pub(crate) async fn alerts(State(app): State<App>) -> Answered {
@@ -15,18 +14,17 @@ pub(crate) async fn alerts(State(app): State<App>) -> Answered {
 
 pub(crate) async fn mute(
     State(app): State<App>,
-    Path(name): Path<String>,
-    bytes: Bytes,
+    Of(name): Of<String>,
+    Given(request): Given<MuteRequest>,
 ) -> Answered {
-    let request: MuteRequest = body(&bytes)?;
     ok(&app.service.mute(&name, &request).await?)
 }
 
-pub(crate) async fn unmute(State(app): State<App>, Path(name): Path<String>) -> Answered {
+pub(crate) async fn unmute(State(app): State<App>, Of(name): Of<String>) -> Answered {
     ok(&app.service.unmute(&name).await?)
 }
 
-pub(crate) async fn test(State(app): State<App>, Path(channel): Path<String>) -> Answered {
+pub(crate) async fn test(State(app): State<App>, Of(channel): Of<String>) -> Answered {
     ok(&app.service.test_channels(Some(&channel)).await?)
 }
 

@@ -1,21 +1,22 @@
 //! Requests from outside that start runs. They bring a signature in place of a token.
 
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use rowcast_app::Failure;
 use rowcast_app::serve::HookRequest;
 use rowcast_core::{Code, Reason};
 
 use crate::App;
 use crate::answer::{Answered, Refusal, json};
+use crate::input::{Of, bytes};
 
 pub(crate) async fn hook(
     State(app): State<App>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Of(name): Of<String>,
+    request: Request,
 ) -> Answered {
+    let headers = request.headers().clone();
+    let body = bytes(request, &()).await?;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let request = HookRequest {
         authorization: header("authorization"),

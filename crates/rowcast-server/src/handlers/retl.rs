@@ -1,7 +1,7 @@
 //! RudderStack's four calls for orchestrators, with its codes and shapes.
 
-use axum::body::{Body, Bytes};
-use axum::extract::{Path, State};
+use axum::body::Body;
+use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse as _;
 use rowcast_app::serve::{RetlFilter, RetlSync, retl_status};
@@ -9,10 +9,9 @@ use rowcast_core::{Code, Reason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Asked;
 use crate::App;
 use crate::answer::{Answered, Refusal, ok};
-use crate::input::query;
+use crate::input::{Asked, Given, Of};
 
 /// Runs of a page that says no number, and the most.
 const PER_PAGE: u32 = 20;
@@ -58,19 +57,9 @@ fn bad(message: impl Into<String>, hint: &str) -> Refusal {
 
 pub(crate) async fn start(
     State(app): State<App>,
-    Path(id): Path<String>,
-    bytes: Bytes,
+    Of(id): Of<String>,
+    Given(start): Given<Start>,
 ) -> Answered {
-    let start: Start = if bytes.is_empty() {
-        Start::default()
-    } else {
-        serde_json::from_slice(&bytes).map_err(|error| {
-            bad(
-                format!("the body can't be understood: {error}"),
-                "send {\"syncType\": \"incremental\"}",
-            )
-        })?
-    };
     let full = match start.sync_type.as_deref() {
         None | Some("incremental") => false,
         Some("full") => true,
@@ -85,7 +74,7 @@ pub(crate) async fn start(
     ok(&RetlStarted { sync_id })
 }
 
-pub(crate) async fn stop(State(app): State<App>, Path(id): Path<String>) -> Answered {
+pub(crate) async fn stop(State(app): State<App>, Of(id): Of<String>) -> Answered {
     app.service.cancel(&id).await?;
     Ok::<Response<Body>, Refusal>(StatusCode::NO_CONTENT.into_response())
 }
@@ -106,10 +95,9 @@ pub(crate) struct Filter {
 
 pub(crate) async fn syncs(
     State(app): State<App>,
-    Path(id): Path<String>,
-    asked: Asked<Filter>,
+    Of(id): Of<String>,
+    Asked(asked): Asked<Filter>,
 ) -> Answered {
-    let asked = query(asked)?;
     let page = asked.page.unwrap_or(1);
     let per_page = asked.per_page.unwrap_or(PER_PAGE);
     if page == 0 || !(1..=PER_PAGE_MAX).contains(&per_page) {
@@ -163,10 +151,7 @@ fn next(id: &str, asked: &Filter, page: u32, per_page: u32) -> String {
     next
 }
 
-pub(crate) async fn sync(
-    State(app): State<App>,
-    Path((id, sync)): Path<(String, String)>,
-) -> Answered {
+pub(crate) async fn sync(State(app): State<App>, Of((id, sync)): Of<(String, String)>) -> Answered {
     match app.service.retl_sync(&id, &sync).await? {
         Some(found) => ok(&found),
         None => Err(Refusal::new(
