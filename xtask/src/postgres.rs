@@ -65,7 +65,8 @@ pub(crate) fn ensure() -> Result<PathBuf, String> {
 }
 
 /// Programs that tests start besides PostgreSQL, with the packages that bring them.
-const NEIGHBOURS: [(&str, &str); 3] = [
+const NEIGHBOURS: [(&str, &str); 4] = [
+    ("aiosmtpd", "python3-aiosmtpd"),
     ("sshd", "openssh-server"),
     ("pgbouncer", "pgbouncer"),
     ("redis-server", "redis-server"),
