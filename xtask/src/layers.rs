@@ -164,6 +164,14 @@ const LAYERS: &[Layer] = &[
         usual: false,
     },
     Layer {
+        name: "orchestrators",
+        proves: "RudderStack's own packages for Airflow and Dagster run syncs here (needs python3 with pip, minutes)",
+        members: Members::Files(&[("rowcast", "orchestrators")]),
+        needs: Needs::Nothing,
+        told: &[],
+        usual: false,
+    },
+    Layer {
         name: "scale-short",
         proves: "10 million rows in bounded memory, with 30 s of sending (builds for release)",
         members: Members::Files(&[("rowcast", "scale")]),

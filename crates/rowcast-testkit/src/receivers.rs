@@ -94,7 +94,10 @@ impl Pagerduty {
 
     /// What happened to an incident, by its `dedup_key`: `trigger`, `resolve`.
     pub fn incident(&self, key: &str) -> Vec<String> {
-        let incidents = self.incidents.lock().unwrap_or_else(PoisonError::into_inner);
+        let incidents = self
+            .incidents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         incidents.get(key).cloned().unwrap_or_default()
     }
 }
@@ -183,11 +186,23 @@ mod tests {
         let long = "x".repeat(151);
         for (path, body, words) in [
             (SLACK_PATH, json!({ "text": "hello" }), "ok"),
-            (SLACK_PATH, json!({ "blocks": [{ "type": "divider" }] }), "ok"),
+            (
+                SLACK_PATH,
+                json!({ "blocks": [{ "type": "divider" }] }),
+                "ok",
+            ),
             (SLACK_PATH, json!({}), "no_text"),
             (SLACK_PATH, json!(["text"]), "invalid_payload"),
-            ("/services/T/B/other", json!({ "text": "hello" }), "no_service"),
-            (SLACK_PATH, json!({ "blocks": [{ "type": "banner" }] }), "invalid_blocks"),
+            (
+                "/services/T/B/other",
+                json!({ "text": "hello" }),
+                "no_service",
+            ),
+            (
+                SLACK_PATH,
+                json!({ "blocks": [{ "type": "banner" }] }),
+                "invalid_blocks",
+            ),
             (
                 SLACK_PATH,
                 json!({ "blocks": [{ "type": "header", "text": { "type": "plain_text", "text": long } }] }),

@@ -60,6 +60,16 @@ pub(crate) const COMMANDS: &[(&str, Over)] = &[
     ("pause", Http(&["POST /api/v1/syncs/{name}/pause"])),
     ("resume", Http(&["POST /api/v1/syncs/{name}/resume"])),
     ("serve", Not("is what answers")),
+    ("alerts list", Http(&["GET /api/v1/alerts"])),
+    ("alerts mute", Http(&["POST /api/v1/syncs/{name}/mute"])),
+    ("alerts unmute", Http(&["POST /api/v1/syncs/{name}/unmute"])),
+    (
+        "alerts test",
+        Http(&[
+            "POST /api/v1/alerts/test",
+            "POST /api/v1/alerts/test/{channel}",
+        ]),
+    ),
     ("why", Http(&["GET /api/v1/syncs/{name}/why"])),
     ("test", Http(&["POST /api/v1/test"])),
     ("map", Http(&["POST /api/v1/map"])),

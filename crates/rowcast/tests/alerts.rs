@@ -87,7 +87,12 @@ fn a_failure_and_its_end_are_told_once_over_restarts_and_by_several_servers() {
         "  oncall: {{ pagerduty: {{ key: {PAGERDUTY_KEY}, url: \"{}\", allow_addresses: [127.0.0.1] }} }}\n",
         pagerduty.url()
     );
-    tells(&shop, &receiver, &oncall, "{ rejected: 5%, to: [hook, oncall] }");
+    tells(
+        &shop,
+        &receiver,
+        &oncall,
+        "{ rejected: 5%, to: [hook, oncall] }",
+    );
     refuses(&shop);
     let mut first = Server::start(&shop, &[]);
     server::ask(&shop);
@@ -98,7 +103,10 @@ fn a_failure_and_its_end_are_told_once_over_restarts_and_by_several_servers() {
     assert_eq!(raised["data"]["sync"], "customers_to_crm");
     assert_eq!(raised["data"]["counts"]["rejected"], 40);
     let commands = raised["data"]["commands"].to_string();
-    assert!(commands.contains("rowcast rejects customers_to_crm"), "{commands}");
+    assert!(
+        commands.contains("rowcast rejects customers_to_crm"),
+        "{commands}"
+    );
     for seen in receiver.log() {
         assert!(!seen.text().contains("@example.com"), "{}", seen.text());
     }
@@ -116,7 +124,12 @@ fn a_failure_and_its_end_are_told_once_over_restarts_and_by_several_servers() {
     wait_for(&receiver, 4);
     assert_eq!(
         told(&receiver),
-        ["raised failed", "raised rejected", "resolved failed", "resolved rejected"]
+        [
+            "raised failed",
+            "raised rejected",
+            "resolved failed",
+            "resolved rejected"
+        ]
     );
     let ids: std::collections::BTreeSet<String> = receiver
         .log()
@@ -163,7 +176,11 @@ fn a_held_run_and_a_full_one_are_told_with_their_reasons() {
     wait_for(&receiver, 2);
     assert_eq!(told(&receiver), ["raised full", "raised held"]);
     let log = receiver.log();
-    assert!(log[0].text().contains("it was the first run"), "{}", log[0].text());
+    assert!(
+        log[0].text().contains("it was the first run"),
+        "{}",
+        log[0].text()
+    );
     assert!(log[1].text().contains("E0401"), "{}", log[1].text());
 }
 
@@ -199,7 +216,10 @@ fn a_channel_that_fails_is_seen_and_holds_nothing_up() {
     server.wait_for(&["an alert was not delivered", "status 410"]);
     let view = alerts_once(&shop, |view| view["channels"][0]["error"].is_string());
     let error = view["channels"][0]["error"].as_str().expect("an error");
-    assert!(error.contains("status 410") && !error.contains("c2VjcmV0"), "{error}");
+    assert!(
+        error.contains("status 410") && !error.contains("c2VjcmV0"),
+        "{error}"
+    );
     assert_eq!(view["channels"][0]["waiting"], 1);
     // Runs go on, and the message arrives under its first id.
     server::ask(&shop);
@@ -215,7 +235,10 @@ fn channels_are_tried_by_command_against_what_their_services_document() {
     let shop = Shop::open("alerts_tried");
     let (slack, pagerduty, hook) = (slack(), Pagerduty::start(), Api::start());
     let folder = tempfile::tempdir().expect("a folder");
-    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let (certificate, key) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     std::fs::write(&certificate, made.cert.pem()).expect("write it");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("write it");
@@ -244,16 +267,31 @@ fn channels_are_tried_by_command_against_what_their_services_document() {
         assert_eq!(all[i]["delivered"], true, "{all:#}");
     }
     let got = smtpd.mail();
-    assert_eq!((&got["encrypted"], &got["user"]), (&true.into(), &"rowcast".into()));
-    assert_eq!(got["to"], serde_json::json!(["ops@example.com", "data@example.com"]));
+    assert_eq!(
+        (&got["encrypted"], &got["user"]),
+        (&true.into(), &"rowcast".into())
+    );
+    assert_eq!(
+        got["to"],
+        serde_json::json!(["ops@example.com", "data@example.com"])
+    );
     let text = got["text"].as_str().expect("text");
-    for part in ["Auto-Submitted: auto-generated", "Message-ID: <alert_", "@example.com>", "Subject: shop: test"] {
+    for part in [
+        "Auto-Submitted: auto-generated",
+        "Message-ID: <alert_",
+        "@example.com>",
+        "Subject: shop: test",
+    ] {
         assert!(text.contains(part), "no {part} in {text}");
     }
     // Whom nobody vouches for gets neither mail nor password.
     let refused = shop.run("alerts test mail --json", 1);
-    assert!(refused.stdout.contains("E0905"), "{}", refused.stdout);
-    assert!(!refused.stdout.contains("mail-password"), "{}", refused.stdout);
+    assert!(refused.stdout.contains("E0911"), "{}", refused.stdout);
+    assert!(
+        !refused.stdout.contains("mail-password"),
+        "{}",
+        refused.stdout
+    );
     let (smtpd, smtp) = mail(Encryption::Implicit(&certificate, &key), "implicit");
     tells(&shop, &hook, &format!("{channels}{smtp}"), "{ to: [hook] }");
     trusting("alerts test mail --json", 0);
@@ -297,6 +335,11 @@ fn run_trusting(shop: &Shop, certificate: &Path, line: &str, code: i32) -> Value
         .output()
         .expect("run it");
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert_eq!(done.status.code(), Some(code), "{text}{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(
+        done.status.code(),
+        Some(code),
+        "{text}{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }

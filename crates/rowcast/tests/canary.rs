@@ -16,7 +16,7 @@ mod terminal;
 use shop::Shop;
 
 /// Every credential there is, and its marker. Long, so that nothing holds one by chance.
-const MARKERS: [(&str, &str); 18] = [
+const MARKERS: [(&str, &str); 23] = [
     ("SOURCE_PASSWORD", "canary-4f1c-source-password"),
     ("WAREHOUSE_PASSWORD", "canary-a720-warehouse-password"),
     ("HOOK_PATH", "canary-55d1-hook-path"),
@@ -35,13 +35,23 @@ const MARKERS: [(&str, &str); 18] = [
     ("TARGET_PASSPHRASE", "canary-3a52-target-passphrase"),
     ("SLACK_PATH", "canary-b8e1-slack-path"),
     ("ALERT_PATH", "canary-9c70-alert-path"),
+    ("ALERT_SECRET", "canary-41d8-alert-secret"),
+    ("PAGERDUTY_KEY", "canary-7d05-pagerduty-key"),
+    ("SMTP_PASSWORD", "canary-ee12-smtp-password"),
+    ("DBT_SECRET", "canary-5a3b-dbt-secret"),
+    ("TRIGGER_SECRET", "canary-0f96-trigger-secret"),
 ];
 
 /// Every key of a project's files that takes a credential, and what stands for it there. A new
 /// one belongs here, and its marker into `MARKERS`.
-const FIELDS: [(&str, &str); 20] = [
+const FIELDS: [(&str, &str); 25] = [
     ("alerts.slack", "${env:SLACK_URL}"),
     ("alerts.webhook", "${env:ALERT_URL}"),
+    ("alerts.webhook.secret", "${env:ALERT_SECRET}"),
+    ("alerts.pagerduty", "${env:PAGERDUTY_KEY}"),
+    ("smtp.password", "${env:SMTP_PASSWORD}"),
+    ("hooks.dbt.secret", "${env:DBT_SECRET}"),
+    ("hooks.trigger.secret", "${env:TRIGGER_SECRET}"),
     ("source.url", "${env:SOURCE_URL}"),
     ("source.password", "${env:PARTED_PASSWORD}"),
     ("source.password.command", "printenv FAR_PASSWORD"),
@@ -203,7 +213,11 @@ fn open_more(shop: &mut Shop) -> [Tunnel; 2] {
     shop.write(
         "rowcast.yml",
         "project: shop\nversion: 1\nalerts:\n  ops: { slack: \"${env:SLACK_URL}\" }\n  \
-         hook: { webhook: \"${env:ALERT_URL}\" }\n",
+         hook: { webhook: { url: \"${env:ALERT_URL}\", secret: \"${env:ALERT_SECRET}\" } }\n  \
+         oncall: { pagerduty: \"${env:PAGERDUTY_KEY}\" }\n  mail: { email: [ops@example.com] }\n\
+         smtp: { host: smtp.example.com, user: rowcast, password: \"${env:SMTP_PASSWORD}\", from: rowcast@example.com }\n\
+         hooks:\n  dbt: { dbt: { secret: \"${env:DBT_SECRET}\" } }\n  \
+         nightly: { trigger: { secret: \"${env:TRIGGER_SECRET}\", syncs: [] } }\n",
     );
     let source = |name: &str, more: &str| {
         let text = shop.source(&format!("sslmode: disable\n{more}"));
@@ -275,7 +289,7 @@ fn every_field_that_takes_a_credential_holds_one() {
         assert!(files.contains(text), "{field} is not in the project");
     }
     let names: BTreeSet<&str> = FIELDS.into_iter().map(|(field, _)| field).collect();
-    assert_eq!(names.len(), 20);
+    assert_eq!(names.len(), 25);
     shop.run("validate", 0);
 }
 

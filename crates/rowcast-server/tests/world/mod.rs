@@ -174,7 +174,7 @@ impl World {
         self.ask_with(&all, method, path, body).await
     }
 
-    async fn ask_with(&self, headers: &[&str], method: &str, path: &str, body: &str) -> Answer {
+    pub(crate) async fn ask_with(&self, headers: &[&str], method: &str, path: &str, body: &str) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let mut request = format!(
             "{} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",

@@ -50,6 +50,14 @@ impl Server {
         server
     }
 
+    /// What stands behind these words in a line that was printed when the server started.
+    pub(crate) fn said(&self, words: &str) -> String {
+        let line = self.seen.iter().find_map(|line| line.split_once(words));
+        let (_, rest) = line.unwrap_or_else(|| panic!("no {words:?} in {:?}", self.seen));
+        let word = rest.split([';', ' ']).next().unwrap_or_default();
+        word.to_owned()
+    }
+
     /// Waits for a line of the log that has all these parts.
     pub(crate) fn wait_for(&mut self, parts: &[&str]) {
         let deadline = Instant::now() + PATIENCE;
