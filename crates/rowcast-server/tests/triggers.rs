@@ -59,7 +59,8 @@ impl World {
     async fn dbt(&self, body: &str) -> world::Answer {
         let digits: String = signature(body).iter().map(|b| format!("{b:02x}")).collect();
         let header = format!("Authorization: {digits}");
-        self.ask_with(&[&header], "post", "/hooks/dbt_cloud", body).await
+        self.ask_with(&[&header], "post", "/hooks/dbt_cloud", body)
+            .await
     }
 
     async fn trigger(&self, id: &str, at: u64, body: &str) -> world::Answer {
@@ -70,7 +71,8 @@ impl World {
             format!("webhook-signature: v1,{signed}"),
         ];
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-        self.ask_with(&headers, "post", "/hooks/nightly", body).await
+        self.ask_with(&headers, "post", "/hooks/nightly", body)
+            .await
     }
 
     fn jobs(&self) -> String {
@@ -133,7 +135,10 @@ async fn a_job_of_dbt_cloud_that_succeeded_starts_its_syncs_once() {
     assert_eq!(again["started"], json!([]));
     assert_eq!(world.jobs().trim(), "after_dbt|dbt|done");
     // Another event of the same job starts it again.
-    world.dbt(&dbt_event("wev_5", "job.run.completed", "1234", 10)).await.expect(200);
+    world
+        .dbt(&dbt_event("wev_5", "job.run.completed", "1234", 10))
+        .await
+        .expect(200);
     assert_eq!(world.jobs().lines().count(), 2);
     world.end().await;
 }
@@ -143,15 +148,23 @@ async fn what_is_not_signed_starts_nothing() {
     let world = World::with_hooks("triggers_unsigned").await;
     let body = dbt_event("wev_1", "job.run.completed", "1234", 10);
     let other = body.replace("\"1234\"", "\"1235\"");
-    let digits: String = signature(&body).iter().map(|b| format!("{b:02x}")).collect();
+    let digits: String = signature(&body)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
     for (headers, body) in [
         (vec![], &body),
         (vec![format!("Authorization: {digits}")], &other),
         (vec!["Authorization: Bearer abc".to_owned()], &body),
-        (vec![format!("Authorization: Bearer {}", world.token)], &body),
+        (
+            vec![format!("Authorization: Bearer {}", world.token)],
+            &body,
+        ),
     ] {
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
-        let answer = world.ask_with(&headers, "post", "/hooks/dbt_cloud", body).await;
+        let answer = world
+            .ask_with(&headers, "post", "/hooks/dbt_cloud", body)
+            .await;
         let answer = answer.expect(401);
         assert_eq!(answer.json()["code"], "E0912");
         assert!(!answer.body.contains(&digits) && !answer.body.contains(SECRET));
@@ -163,7 +176,10 @@ async fn what_is_not_signed_starts_nothing() {
     for at in [now() - 301, now() + 301] {
         world.trigger("late", at, "{}").await.expect(401);
     }
-    world.ask_with(&[], "post", "/hooks/nothing", "{}").await.expect(404);
+    world
+        .ask_with(&[], "post", "/hooks/nothing", "{}")
+        .await
+        .expect(404);
     assert_eq!(world.jobs(), "");
     world.end().await;
 }
@@ -202,14 +218,27 @@ async fn orchestrators_of_rudderstack_start_follow_and_stop_runs() {
     world.crm.script(Script::always(Act::Hold));
     world.begin();
     // The provider for Airflow sends an empty object, Dagster's resource a type.
-    let started = world.post(&format!("{CONNECTION}/start"), "{}").await.expect(200);
+    let started = world
+        .post(&format!("{CONNECTION}/start"), "{}")
+        .await
+        .expect(200);
     let id = started.json()["syncId"].as_str().unwrap().to_owned();
     world.crm.wait_async(|log| !log.is_empty()).await;
-    let running = world.get(&format!("{CONNECTION}/syncs/{id}")).await.expect(200).json();
+    let running = world
+        .get(&format!("{CONNECTION}/syncs/{id}"))
+        .await
+        .expect(200)
+        .json();
     assert_eq!(running["status"], "running");
-    assert_eq!((&running["finishedAt"], &running["error"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&running["finishedAt"], &running["error"]),
+        (&Value::Null, &Value::Null)
+    );
     let body = r#"{"syncType": "incremental"}"#;
-    world.post(&format!("{CONNECTION}/start"), body).await.expect(409);
+    world
+        .post(&format!("{CONNECTION}/start"), body)
+        .await
+        .expect(409);
     world.crm.behave();
     world.crm.release();
     let done = world.polled(&id).await;
@@ -218,39 +247,74 @@ async fn orchestrators_of_rudderstack_start_follow_and_stop_runs() {
     let metrics = &done["metrics"];
     assert_eq!(metrics["succeeded"]["total"], 40);
     assert_eq!(metrics["changed"]["total"], 40);
-    assert_eq!((&metrics["failed"]["total"], &metrics["total"]), (&json!(0), &json!(40)));
+    assert_eq!(
+        (&metrics["failed"]["total"], &metrics["total"]),
+        (&json!(0), &json!(40))
+    );
     assert!(done["startedAt"].is_string() && done["finishedAt"].is_string());
     // What fails says why.
-    world.crm.script(Script::always(Act::Answer(Answer::status(422))));
+    world
+        .crm
+        .script(Script::always(Act::Answer(Answer::status(422))));
     let full = r#"{"syncType": "full"}"#;
-    let started = world.post(&format!("{CONNECTION}/start"), full).await.expect(200);
-    let failed = world.polled(started.json()["syncId"].as_str().unwrap()).await;
+    let started = world
+        .post(&format!("{CONNECTION}/start"), full)
+        .await
+        .expect(200);
+    let failed = world
+        .polled(started.json()["syncId"].as_str().unwrap())
+        .await;
     assert_eq!(failed["status"], "failed");
-    assert!(failed["error"].as_str().unwrap().contains("E0702"), "{failed:#}");
+    assert!(
+        failed["error"].as_str().unwrap().contains("E0702"),
+        "{failed:#}"
+    );
     assert_eq!(failed["metrics"]["failed"]["total"], 40);
     // Stopping, also when nothing runs.
-    world.post(&format!("{CONNECTION}/stop"), "").await.expect(204);
-    let list = world.get(&format!("{CONNECTION}/syncs")).await.expect(200).json();
+    world
+        .post(&format!("{CONNECTION}/stop"), "")
+        .await
+        .expect(204);
+    let list = world
+        .get(&format!("{CONNECTION}/syncs"))
+        .await
+        .expect(200)
+        .json();
     assert_eq!(list["paging"], json!({ "total": 2 }));
     assert_eq!(list["syncs"][0], failed);
     assert_eq!(list["syncs"][1], done);
-    let page = world.get(&format!("{CONNECTION}/syncs?per_page=1&status=succeeded")).await;
+    let page = world
+        .get(&format!("{CONNECTION}/syncs?per_page=1&status=succeeded"))
+        .await;
     assert_eq!(page.expect(200).json()["syncs"], json!([done]));
-    let page = world.get(&format!("{CONNECTION}/syncs?per_page=1")).await.expect(200).json();
+    let page = world
+        .get(&format!("{CONNECTION}/syncs?per_page=1"))
+        .await
+        .expect(200)
+        .json();
     let next = page["paging"]["next"].as_str().unwrap();
     let page = world.get(next).await.expect(200).json();
     assert_eq!(page["syncs"], json!([done]));
     let after = format!("{CONNECTION}/syncs?started_after=2100-01-01T00:00:00Z");
-    assert_eq!(world.get(&after).await.expect(200).json()["paging"]["total"], 0);
+    assert_eq!(
+        world.get(&after).await.expect(200).json()["paging"]["total"],
+        0
+    );
     // What is not there.
     for path in ["start", "stop"] {
         let path = format!("/v2/retl-connections/none/{path}");
         world.post(&path, "{}").await.expect(404);
     }
     for path in ["crm/syncs/999", "crm/syncs/x", "none/syncs", "none/syncs/1"] {
-        world.get(&format!("/v2/retl-connections/{path}")).await.expect(404);
+        world
+            .get(&format!("/v2/retl-connections/{path}"))
+            .await
+            .expect(404);
     }
     let wrong = r#"{"syncType": "mirror"}"#;
-    world.post(&format!("{CONNECTION}/start"), wrong).await.expect(400);
+    world
+        .post(&format!("{CONNECTION}/start"), wrong)
+        .await
+        .expect(400);
     world.end().await;
 }

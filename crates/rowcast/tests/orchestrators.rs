@@ -58,7 +58,10 @@ fn the_packages_of_rudderstack_run_syncs_unchanged() {
     let python = python();
     let shop = Shop::open("orchestrators");
     let server = Server::start(&shop, &[]);
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/orchestrators.py");
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/support/orchestrators.py"
+    );
     let run = |part: &str| {
         let mut command = Command::new(&python);
         command

@@ -174,7 +174,13 @@ impl World {
         self.ask_with(&all, method, path, body).await
     }
 
-    pub(crate) async fn ask_with(&self, headers: &[&str], method: &str, path: &str, body: &str) -> Answer {
+    pub(crate) async fn ask_with(
+        &self,
+        headers: &[&str],
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let mut request = format!(
             "{} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
