@@ -7,6 +7,7 @@ pub mod actions;
 pub mod catalog;
 mod events;
 pub mod file;
+pub mod format;
 pub mod http;
 pub mod manifest;
 pub mod notify;

@@ -115,6 +115,40 @@ async fn an_existing_file_is_not_overwritten_unless_told() {
     assert_eq!(fault.reason().code, Code::FileUnwritable);
 }
 
+#[tokio::test]
+async fn a_run_may_be_split_into_files_of_bounded_size() {
+    for (format, header) in [("jsonl", 0), ("csv", 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = json!({
+            "path": "day={{ day }}/{{ run }}-{{ part }}", "format": format, "split": "1MB",
+        });
+        let destination = build("file", into(folder.path(), &settings));
+        destination.open(&context(12)).await.unwrap();
+        let long = |id| {
+            record(
+                Operation::Upsert,
+                id,
+                vec![("t", "x".repeat(10_000).into())],
+            )
+        };
+        for first in (0..250).step_by(50) {
+            let records = (first..first + 50).map(long).collect();
+            destination.write(&batch(records)).await.unwrap();
+        }
+        let out = folder.path().join("day=29");
+        assert!(names(&out).iter().all(|name| name.starts_with('.')));
+        destination.finish().await.unwrap();
+        assert_eq!(names(&out), ["12-00001", "12-00002", "12-00003"]);
+        let mut lines = 0;
+        for name in names(&out) {
+            let text = std::fs::read_to_string(out.join(name)).unwrap();
+            assert!(text.len() < 1_050_000);
+            lines += text.lines().count() - header;
+        }
+        assert_eq!(lines, 250, "{format}");
+    }
+}
+
 async fn csv(settings: &Json, mode: Mode, records: Vec<Vec<rowcast_core::Record>>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = settings.clone();
@@ -223,7 +257,7 @@ fn wrong_settings_are_named_by_their_path() {
             "settings.path",
         ),
         (
-            json!({ "path": run, "format": "parquet" }),
+            json!({ "path": run, "format": "xml" }),
             Mode::Upsert,
             "settings.format",
         ),

@@ -14,7 +14,6 @@ const DRAFT_END: &str = ".part";
 /// A file in the making, hidden beside its target. Dropping it removes it.
 pub(super) struct Draft {
     target: PathBuf,
-    sync: String,
     writer: BufWriter<NamedTempFile>,
 }
 
@@ -64,14 +63,8 @@ impl Draft {
             .map_err(|err| cannot("write to the folder", folder, &err))?;
         Ok(Self {
             target: target.to_owned(),
-            sync: sync.to_owned(),
             writer: BufWriter::with_capacity(1 << 16, file),
         })
-    }
-
-    /// An empty draft for the same target.
-    pub(super) fn sibling(&self) -> Result<Self, Reason> {
-        Self::new(&self.target, &self.sync)
     }
 
     pub(super) fn append(&mut self, lines: &str) -> Result<(), Reason> {
@@ -86,16 +79,6 @@ impl Draft {
             .flush()
             .and_then(|()| self.writer.get_ref().reopen())
             .map_err(|err| cannot("read back", &self.target, &err))
-    }
-
-    /// What writes to the draft.
-    pub(super) fn writer(&mut self) -> &mut impl io::Write {
-        &mut self.writer
-    }
-
-    /// A failure to write to the draft.
-    pub(super) fn failed(&self, err: &io::Error) -> Reason {
-        cannot("write", &self.target, err)
     }
 
     /// Gives the draft its name, durably.
@@ -129,6 +112,33 @@ impl Draft {
                 applied: Applied::Unknown,
                 reason: cannot("publish", &target, &err),
             })
+    }
+}
+
+/// Gives drafts their names, one after the other.
+///
+/// # Errors
+/// As for one; after the first has its name, what became of the run is no longer certain.
+pub(super) fn publish_all(drafts: Vec<Draft>, replaces: bool) -> Result<(), Fault> {
+    for (position, draft) in drafts.into_iter().enumerate() {
+        draft.publish(replaces).map_err(|fault| match fault {
+            Fault::Fatal { reason, .. } if position > 0 => Fault::Fatal {
+                applied: Applied::Unknown,
+                reason,
+            },
+            other => other,
+        })?;
+    }
+    Ok(())
+}
+
+impl io::Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 }
 

@@ -142,6 +142,24 @@ impl Client {
         })
     }
 
+    /// Sends a request given in its parts, and reads its answer.
+    ///
+    /// # Errors
+    /// As `send`.
+    pub async fn exchange(
+        &self,
+        method: reqwest::Method,
+        url: Url,
+        headers: reqwest::header::HeaderMap,
+        body: bytes::Bytes,
+        host: &str,
+    ) -> Result<Answer, Fault> {
+        let mut request = reqwest::Request::new(method, url);
+        *request.headers_mut() = headers;
+        *request.body_mut() = Some(body.into());
+        self.send(request, host).await
+    }
+
     /// Resolves a URL's host and keeps what the policy permits.
     ///
     /// # Errors

@@ -3,13 +3,13 @@
 //! Records are kept as JSON lines of cells until the run finishes, because only then are all
 //! columns known: a mapping may leave fields out, and a delete has none.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::Write;
 
 use rowcast_core::json::{from_json, is_json_number, push_object, to_text};
 use rowcast_core::record::{Batch, Record};
-use rowcast_core::{Code, Name, Reason, Value};
+use rowcast_core::{Name, Reason, Value};
 
-use super::publish::Draft;
+use super::{Counted, Parts, Rows, not_listed, unwritten};
 
 /// What the columns of a file are.
 #[derive(Debug, Clone)]
@@ -40,11 +40,7 @@ impl Columns {
                 .iter()
                 .find(|(name, _)| listed.iter().all(|column| **column != **name))
         {
-            return Err(Reason::new(
-                Code::DestinationObject,
-                format!("the field {name} is not among the file's columns"),
-            )
-            .hint("add it to columns: of the destination, or remove it from the sync's fields"));
+            return Err(not_listed(name));
         }
         let mut cells: Vec<(Name, Value)> = Vec::with_capacity(record.fields.len() + 2);
         if self.operation {
@@ -81,42 +77,55 @@ impl Columns {
         })
     }
 
-    /// Turns lines of cells into CSV.
+    /// Turns lines of cells into files of CSV, each with its header.
     ///
     /// # Errors
-    /// The draft can't be read back or written.
-    pub(super) fn convert(&self, mut draft: Draft) -> Result<Draft, Reason> {
-        let columns = self.all_columns(&mut draft)?;
-        let mut csv = draft.sibling()?;
-        let mut writer = ::csv::WriterBuilder::new()
-            .terminator(::csv::Terminator::CRLF)
-            .from_writer(csv.writer());
-        let header = columns
+    /// The draft can't be read back, or a file can't be written.
+    pub(super) fn files<F: Write>(
+        &self,
+        rows: &mut dyn FnMut() -> Result<Rows, Reason>,
+        parts: &mut Parts<'_, F>,
+    ) -> Result<(), Reason> {
+        let columns = self.all_columns(rows)?;
+        let header: Vec<String> = columns
             .iter()
-            .map(|name| self.cell(&Value::from(name.as_str())));
-        let mut result = writer.write_record(header.map(|cell| to_text(&cell)));
-        for cells in rows(&mut draft)? {
-            let cells = cells?;
-            if result.is_err() {
-                break;
+            .map(|name| to_text(&self.cell(&Value::from(name.as_str()))))
+            .collect();
+        let mut rows = rows()?;
+        let mut line = String::new();
+        let mut open: Option<::csv::Writer<Counted<F>>> = None;
+        while rows.next(&mut line)? {
+            let cells = cells(&line)?;
+            if let Some(done) = open.take_if(|file| file.get_ref().bytes >= parts.split) {
+                parts.files.push(finished(done)?);
             }
-            result = writer.write_record(columns.iter().map(|column| {
-                cells
-                    .get(column)
-                    .and_then(Value::as_text)
-                    .unwrap_or_default()
-            }));
+            let file = match &mut open {
+                Some(file) => file,
+                None => {
+                    let mut file = ::csv::WriterBuilder::new()
+                        .terminator(::csv::Terminator::CRLF)
+                        .from_writer(Counted::new(parts.begin()?));
+                    file.write_record(&header).map_err(unwritten_csv)?;
+                    open.insert(file)
+                }
+            };
+            let row = columns.iter().map(|column| {
+                let cell = cells.get(column).and_then(Value::as_text);
+                cell.unwrap_or_default()
+            });
+            file.write_record(row).map_err(unwritten_csv)?;
         }
-        let flushed = result
-            .map_err(std::io::Error::from)
-            .and_then(|()| writer.flush());
-        drop(writer);
-        flushed.map_err(|err| csv.failed(&err))?;
-        Ok(csv)
+        if let Some(last) = open {
+            parts.files.push(finished(last)?);
+        }
+        Ok(())
     }
 
     /// Ours, then those listed, else all that appear.
-    fn all_columns(&self, draft: &mut Draft) -> Result<Vec<String>, Reason> {
+    fn all_columns(
+        &self,
+        rows: &mut dyn FnMut() -> Result<Rows, Reason>,
+    ) -> Result<Vec<String>, Reason> {
         let mut columns = Vec::new();
         if self.operation {
             columns.push("operation".to_owned());
@@ -134,8 +143,10 @@ impl Columns {
             }
             return Ok(columns);
         }
-        for cells in rows(draft)? {
-            if let Value::Object(cells) = cells? {
+        let mut rows = rows()?;
+        let mut line = String::new();
+        while rows.next(&mut line)? {
+            if let Value::Object(cells) = cells(&line)? {
                 for (name, _) in cells {
                     if columns.iter().all(|column| **column != *name) {
                         columns.push(name.to_string());
@@ -147,15 +158,23 @@ impl Columns {
     }
 }
 
-/// The lines of cells of a draft.
-fn rows(draft: &mut Draft) -> Result<impl Iterator<Item = Result<Value, Reason>> + use<>, Reason> {
-    let lines = BufReader::new(draft.reread()?).lines();
-    Ok(lines.map(|line| {
-        let line = line.map_err(|err| {
-            Reason::new(Code::FileUnwritable, "the file can't be read back").detail(err.to_string())
-        })?;
-        from_json(&line).map_err(|_| Reason::defect("a line of cells is not JSON"))
-    }))
+/// The cells of a draft's line.
+fn cells(line: &str) -> Result<Value, Reason> {
+    from_json(line).map_err(|_| Reason::defect("a line of cells is not JSON"))
+}
+
+fn finished<F: Write>(file: ::csv::Writer<Counted<F>>) -> Result<F, Reason> {
+    match file.into_inner() {
+        Ok(mut counted) => {
+            counted.flush().map_err(|err| unwritten(&err))?;
+            Ok(counted.file)
+        }
+        Err(err) => Err(unwritten(err.error())),
+    }
+}
+
+fn unwritten_csv(err: ::csv::Error) -> Reason {
+    unwritten(&err.into())
 }
 
 /// Text that a spreadsheet would run gets an apostrophe in front, by which it is shown as text.
