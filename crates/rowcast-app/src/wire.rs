@@ -38,9 +38,16 @@ const POSTGRES: &str = "postgres";
 /// What each connector that is code says of itself.
 pub(crate) fn natives() -> Vec<Descriptor> {
     let mut all = rowcast_destinations::descriptors();
+    all.extend(rowcast_objects::descriptors());
     all.extend(rowcast_natives::descriptors());
     all.push(rowcast_postgres::destination::descriptor());
     all
+}
+
+/// Whether a connector is known and was left out of this build.
+pub(crate) fn is_absent(connector: &str) -> bool {
+    let reason = rowcast_natives::absent(connector).or_else(|| rowcast_objects::absent(connector));
+    reason.is_some()
 }
 
 /// What each connector that comes with the program says of itself.

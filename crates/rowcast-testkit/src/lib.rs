@@ -9,6 +9,7 @@ pub mod faulty;
 pub mod hubspot;
 pub mod mailchimp;
 pub mod memory;
+pub mod object_store;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;

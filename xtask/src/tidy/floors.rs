@@ -13,6 +13,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("rowcast-postgres", &["rowcast-core"]),
     ("rowcast-destinations", &["rowcast-core"]),
     ("rowcast-natives", &["rowcast-core"]),
+    // Files in stores: the formats and the HTTP client are those of the connectors there.
+    ("rowcast-objects", &["rowcast-core", "rowcast-destinations"]),
     ("rowcast-engine", &["rowcast-core"]),
     (
         "rowcast-app",
@@ -22,6 +24,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "rowcast-postgres",
             "rowcast-destinations",
             "rowcast-natives",
+            "rowcast-objects",
             "rowcast-engine",
         ],
     ),

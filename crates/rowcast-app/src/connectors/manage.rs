@@ -110,7 +110,7 @@ pub fn show(project: Option<&Project>, name: &str) -> Answer<ConnectorView> {
 
 /// Native connectors whose services can't be had for tests: an emulator holds them to the documented
 /// contract.
-const EMULATED: [&str; 2] = ["segment", "rudderstack"];
+const EMULATED: [&str; 4] = ["segment", "rudderstack", "s3", "azure_blob"];
 
 fn native(descriptor: &Descriptor) -> ConnectorRow {
     ConnectorRow {
@@ -118,7 +118,7 @@ fn native(descriptor: &Descriptor) -> ConnectorRow {
         title: descriptor.title.to_owned(),
         kind: "native".to_owned(),
         category: String::new(),
-        status: if rowcast_natives::absent(descriptor.name).is_some() {
+        status: if wire::is_absent(descriptor.name) {
             "not in this build"
         } else if EMULATED.contains(&descriptor.name) {
             "emulator"

@@ -14,7 +14,7 @@ use crate::{Answer, Project};
 
 /// Settings that say which place a destination is. A changed token is the same place; a changed
 /// address is another, and state says nothing about it.
-const PLACE: [&str; 13] = [
+const PLACE: [&str; 15] = [
     "url",
     "base_url",
     "data_plane_url",
@@ -28,6 +28,8 @@ const PLACE: [&str; 13] = [
     "dir",
     "folder",
     "bucket",
+    "account",
+    "container",
 ];
 
 /// What state belongs to, without secrets (semantics 2).
@@ -165,6 +167,8 @@ fn built(
         rowcast_postgres::destination::build(config)
     } else if rowcast_natives::knows(&destination.connector) {
         rowcast_natives::build(&destination.connector, config).map_err(paths)
+    } else if rowcast_objects::knows(&destination.connector) {
+        rowcast_objects::build(&destination.connector, config).map_err(paths)
     } else {
         rowcast_destinations::build(&destination.connector, config).map_err(paths)
     }
@@ -184,6 +188,8 @@ pub(crate) fn destination_alone(
         rowcast_postgres::destination::build(config)
     } else if rowcast_natives::knows(&destination.connector) {
         rowcast_natives::build_for_check(&destination.connector, config).map_err(paths)
+    } else if rowcast_objects::knows(&destination.connector) {
+        rowcast_objects::build_for_check(&destination.connector, config).map_err(paths)
     } else {
         rowcast_destinations::build_for_check(&destination.connector, config).map_err(paths)
     };
