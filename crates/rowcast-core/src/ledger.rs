@@ -276,6 +276,11 @@ pub trait Ledger: Send + Sync {
         report: &'a RunReport,
     ) -> BoxFuture<'a, Result<(), Reason>>;
 
+    /// What the end of the run has to add to its report, once it is finished: work that was put off.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What the run cost the database, once it is finished; `None` where nobody measures it.
     fn cost(&self) -> Option<Cost> {
         None

@@ -262,9 +262,9 @@ impl Running {
         let (ledger, lease) = (self.input.ledger.clone(), self.lease.clone());
         let (request, step) = (self.input.options.diff.clone(), self.step.clone());
         let changes = self
-            .unless_stopped(Box::pin(async move {
-                ledger.changes(Some(&lease), &request).await
-            }.instrument(step)))
+            .unless_stopped(Box::pin(
+                async move { ledger.changes(Some(&lease), &request).await }.instrument(step),
+            ))
             .await?
             .map_err(stop_for)?;
         self.report.counts = changes.counts;
@@ -403,6 +403,9 @@ impl Running {
                 self.report.status = RunStatus::Failed;
                 self.report.failure = Some(reason);
             }
+        }
+        for remark in self.input.ledger.remarks() {
+            self.note(remark);
         }
         self.report.cost = self.input.ledger.cost();
         killpoint::reach("run-finished");

@@ -90,6 +90,8 @@ pub struct PgLedger {
     first_seed: Option<i64>,
     retention: Option<Retention>,
     recent: RecentPolicy,
+    /// What the end of the last run had to say.
+    remarks: std::sync::Mutex<Vec<String>>,
     session: Mutex<Option<Session>>,
     meter: cost::Meter,
 }
@@ -174,6 +176,7 @@ impl PgLedger {
             first_seed: None,
             retention: None,
             recent: RecentPolicy::in_force(),
+            remarks: std::sync::Mutex::default(),
             session: Mutex::new(None),
             meter: cost::Meter::default(),
         }
@@ -271,6 +274,13 @@ impl Ledger for PgLedger {
         report: &'a RunReport,
     ) -> BoxFuture<'a, Result<(), Reason>> {
         Box::pin(self.meter.timed(self.finish_run(lease, report)))
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        self.remarks
+            .lock()
+            .map(|remarks| remarks.clone())
+            .unwrap_or_default()
     }
 
     fn cost(&self) -> Option<Cost> {

@@ -35,7 +35,13 @@ impl PgLedger {
         let Some(session) = guard.as_mut() else {
             return Ok(());
         };
-        let folded = self.fold_marked(session, lease, report).await?;
+        let (folded, remarks) = self.fold_marked(session, lease, report).await?;
+        let mut told = report.clone();
+        told.notes.extend(remarks.iter().cloned());
+        let report = &told;
+        if let Ok(mut kept) = self.remarks.lock() {
+            *kept = remarks;
+        }
         // Writing the end twice is harmless: a lost answer needs no question.
         let mut attempt = 0;
         loop {
@@ -65,8 +71,9 @@ impl PgLedger {
         Ok(())
     }
 
-    /// Folds what this run acknowledged as whole intents, and what is too much of recent rows. Nothing is lost when that fails: the next
-    /// run folds first.
+    /// Folds what this run acknowledged as whole intents, and what is too much of recent rows. Nothing
+    /// is lost when that fails: a later run does it. Gives the number of new rows that were folded, and
+    /// what the report should say of what was not.
     ///
     /// # Errors
     /// The lease is lost; the connection is, and can't be made again.
@@ -75,10 +82,11 @@ impl PgLedger {
         session: &mut Session,
         lease: &Lease,
         report: &RunReport,
-    ) -> Result<u64, Reason> {
+    ) -> Result<(u64, Vec<String>), Reason> {
+        let mut remarks = Vec::new();
         // The exit of a cancelled run is bounded.
         if !(session.marked || session.recent) || report.status == RunStatus::Cancelled {
-            return Ok(0);
+            return Ok((0, remarks));
         }
         session.ensure_connected(self.state_connector()).await?;
         // Its statements are as long as state is large, not as a lease.
@@ -93,6 +101,9 @@ impl PgLedger {
                 Err(reason) if reason.code == Code::LeaseLost => return Err(reason),
                 Err(reason) => {
                     tracing::warn!(%reason, "acknowledged rows are folded by the next run");
+                    remarks.push(format!(
+                        "delivered rows could not be moved into state, which the next run does first: {reason}"
+                    ));
                 }
             }
         }
@@ -102,12 +113,15 @@ impl PgLedger {
                 Err(reason) if reason.code == Code::LeaseLost => return Err(reason),
                 Err(reason) => {
                     tracing::warn!(%reason, "recent rows stay beside state until a later run");
+                    remarks.push(format!(
+                        "recent changes could not be moved into state, which a later run does: {reason}"
+                    ));
                 }
             }
         }
         let patience = leases::patience(session.term);
         session.connection.wait_at_most(Some(patience));
-        Ok(folded)
+        Ok((folded, remarks))
     }
 
     async fn try_finish(

@@ -257,6 +257,32 @@ async fn many_rows_are_folded_at_once_and_the_primary_key_is_made_after_them() {
     assert_eq!(world.run().await.list(), "");
 }
 
+/// A trigger stands for whatever keeps state from taking rows.
+#[tokio::test]
+async fn a_fold_that_fails_is_told_by_the_report_and_done_by_the_next_run() {
+    let world = with_rows("fold_fails", 3).await;
+    let run = start(&world).await;
+    run.deliver(&world, 1, &run.changes).await;
+    world
+        .sql(
+            "CREATE FUNCTION full_up() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE EXCEPTION 'no room'; END $$; \
+             CREATE TRIGGER full_up BEFORE INSERT ON _rowcast.state_1 \
+             FOR EACH ROW EXECUTE FUNCTION full_up()",
+        )
+        .await;
+    run.finish().await;
+    let remarks = run.ledger.remarks().join("; ");
+    assert!(remarks.contains("no room"), "{remarks}");
+    let runs = world.admin().runs(None, 1).await.unwrap();
+    assert_eq!(runs[0].notes, run.ledger.remarks());
+    assert_eq!(runs[0].status, "succeeded");
+    world.sql("DROP TRIGGER full_up ON _rowcast.state_1").await;
+    assert_eq!(world.run().await.list(), "");
+    assert_eq!(in_state(&world).await, 3);
+    world.assert_counted().await;
+}
+
 /// Somebody reads state all the while: its primary key can't be taken away.
 #[tokio::test]
 async fn a_reader_of_state_does_not_hold_a_fold_up_for_ever() {
