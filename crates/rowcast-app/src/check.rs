@@ -129,7 +129,22 @@ async fn for_sync(project: &Project, sync: &rowcast_config::Sync) -> Answer<Vec<
     let keys = wire::described(model, source)
         .await
         .map_or_else(|_| Vec::new(), |(keys, _)| keys);
-    Ok(wire::destination(project, sync, &keys)?.check().await)
+    let destination = wire::destination(project, sync, &keys)?;
+    let mut checks = destination.check().await;
+    if checks.iter().all(|check| check.reason.is_none()) {
+        match wire::agree(sync, &keys, &*destination).await {
+            Ok(Some(schema)) => checks.push(Check::passed(
+                format!("fields of {}", sync.name),
+                format!("all mapped fields exist in {}", schema.name),
+            )),
+            Ok(None) => {}
+            Err(failure) => checks.extend(failed(
+                &format!("fields of {}", sync.name),
+                failure.problems,
+            )),
+        }
+    }
+    Ok(checks)
 }
 
 fn failed(name: &str, problems: Vec<Problem>) -> Vec<Check> {

@@ -1,7 +1,8 @@
-//! Connectors that are manifests: those that come with the program, and the project's own; and those
-//! of Segment's catalogue.
+//! Connectors that are manifests, those that come with the program and the project's own; those of
+//! Segment's catalogue; and the proof of connectors of every kind.
 
 pub(crate) mod catalogue;
+mod examine;
 mod manage;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use rowcast_destinations::manifest::{Manifest, built_in, fixture_vocabulary, man
 use crate::wire;
 
 pub use catalogue::{Choice, Installed, choices, install};
+pub use examine::{ExamineRequest, FindingView, Subject, examine, is_custom_destination};
 pub use manage::{
     ConnectorRow, ConnectorView, FixtureResult, NewConnector, TryRequest, TryView, list, make,
     show, test, try_record,

@@ -39,6 +39,7 @@ pub async fn plan(project: &Project, name: &str, request: &PlanRequest) -> Answe
     let sync = project.sync(name)?;
     let first_seed = first_seed();
     let parts = wire::parts(project, name, &[], Some(first_seed)).await?;
+    wire::agree(sync, &parts.plan.key_columns, &*parts.destination).await?;
     let mut input = RunInput::new(parts.ledger, parts.destination, parts.mapper, parts.plan);
     input.match_fields = parts.match_fields;
     input.options.diff = DiffRequest {

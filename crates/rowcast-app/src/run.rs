@@ -177,6 +177,7 @@ pub async fn run(
     };
     let first_seed = sealed_seed(request, name);
     let parts = wire::parts(project, name, &request.overrides, first_seed).await?;
+    wire::agree(sync, &parts.plan.key_columns, &*parts.destination).await?;
     let mut input = RunInput::new(
         parts.ledger,
         parts.destination.clone(),

@@ -23,10 +23,14 @@ use rowcast_postgres::ledger::{
 };
 use rowcast_postgres::model_text::{ReadSettings, RowSecurity, guard_statements};
 
+mod agree;
 pub(crate) mod gate;
 mod place;
 
-pub(crate) use place::{destination, destination_alone, destination_for, opened_actions};
+pub(crate) use agree::agree;
+pub(crate) use place::{
+    destination, destination_alone, destination_config, destination_for, opened_actions,
+};
 
 use crate::connectors::catalogue;
 use crate::failure::Failure;

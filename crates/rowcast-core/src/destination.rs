@@ -228,6 +228,13 @@ pub trait Destination: Send + Sync {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    /// Asks the service for what only it knows, before anything is planned or sent: its limits, which
+    /// `capabilities` says from then on, and the fields of the object. Changes nothing. Called once;
+    /// `None` when there is nothing to ask, or when the object takes fields of any name.
+    fn prepare(&self) -> BoxFuture<'_, Result<Option<ObjectSchema>, Fault>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Called once with the lease held and before the first write. An exactly-once destination
     /// raises the epoch on its side and tells which batches of older epochs it holds.
     fn open<'a>(

@@ -7,12 +7,16 @@ use std::sync::Arc;
 use rowcast_core::connector::{Connector, SettingProblem};
 use rowcast_core::{Code, Descriptor, Destination, DestinationConfig, Reason};
 
-use crate::{file, http, null, rudderstack, segment};
+use crate::{custom, file, http, null, rudderstack, segment};
 
 const CONNECTORS: &[Connector] = &[
     Connector {
         describe: http::descriptor,
         build: http::build,
+    },
+    Connector {
+        describe: custom::descriptor,
+        build: custom::build,
     },
     Connector {
         describe: segment::descriptor,
@@ -87,7 +91,7 @@ mod tests {
     fn connectors_have_one_name_each() {
         let mut names: Vec<_> = descriptors().iter().map(|d| d.name).collect();
         names.sort_unstable();
-        assert_eq!(names, ["file", "http", "null", "rudderstack", "segment"]);
+        assert_eq!(names, ["custom", "file", "http", "null", "rudderstack", "segment"]);
     }
 
     #[test]

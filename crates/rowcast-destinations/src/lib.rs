@@ -5,6 +5,7 @@
 
 pub mod actions;
 pub mod catalog;
+pub mod custom;
 mod events;
 pub mod file;
 pub mod format;

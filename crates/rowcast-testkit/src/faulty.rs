@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rowcast_core::destination::Committed;
+use rowcast_core::destination::{Committed, ObjectSchema};
 use rowcast_core::ledger::{ChangeSet, DiffRequest, OpenRequest, Opened, Step};
 use rowcast_core::{
     Applied, Batch, BoxFuture, Capabilities, Check, Code, Destination, Fault, Key, Lease, Ledger,
@@ -191,6 +191,10 @@ impl Destination for FaultyDestination {
 
     fn check(&self) -> BoxFuture<'_, Vec<Check>> {
         self.inner.check()
+    }
+
+    fn prepare(&self) -> BoxFuture<'_, Result<Option<ObjectSchema>, Fault>> {
+        self.inner.prepare()
     }
 
     fn open<'a>(

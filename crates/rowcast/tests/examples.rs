@@ -260,6 +260,11 @@ fn environments() {
 }
 
 #[test]
+fn custom_connector() {
+    example("custom-connector", &Needs::default());
+}
+
+#[test]
 fn guards_and_retries() {
     example(
         "guards-and-retries",
@@ -352,6 +357,7 @@ fn every_example_is_run() {
         [
             "coming-from-rudderstack",
             "coming-from-segment",
+            "custom-connector",
             "environments",
             "first-sync",
             "guards-and-retries",

@@ -52,6 +52,9 @@ pub(super) fn identity(
         };
         identity.insert(format!("destination {name}"), text);
     }
+    if let Some(words) = command_place(&destination.settings) {
+        identity.insert("destination command".to_owned(), words);
+    }
     if let Some(manifest) = project.manifest(&destination.connector) {
         for (name, text) in rowcast_destinations::manifest::place(manifest, &destination.settings) {
             identity.insert(format!("destination {name}"), text);
@@ -74,6 +77,13 @@ pub(super) fn identity(
         identity.insert("match_on".to_owned(), match_on.join(", "));
     }
     Ok(identity)
+}
+
+/// The program that a destination is.
+fn command_place(settings: &SettingValue) -> Option<String> {
+    let words = settings.get("command")?.items().iter();
+    let words: Vec<&str> = words.filter_map(SettingValue::as_text).collect();
+    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// The SSH server of a destination whose own host means nothing without it: the server's loopback
@@ -207,7 +217,8 @@ pub(crate) fn opened_actions(
         .map_err(|problems| placed(paths(problems), destination, None))
 }
 
-fn destination_config(
+/// What a destination's file says, without a sync.
+pub(crate) fn destination_config(
     project: &Project,
     destination: &rowcast_config::Destination,
 ) -> DestinationConfig {

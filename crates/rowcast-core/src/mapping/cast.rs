@@ -87,6 +87,15 @@ pub const CASTS: &[Cast] = &[
     },
 ];
 
+/// Casts a value by a cast's name; null stays null.
+///
+/// # Errors
+/// Why it can't be, in words without the value.
+pub fn cast(name: &str, value: &Value) -> Result<Value, String> {
+    let cast = find(name).ok_or_else(|| format!("there is no cast {name}"))?;
+    cast.apply(value).map_err(|failure| failure.message)
+}
+
 /// A cast by its name.
 pub fn find(name: &str) -> Option<&'static Cast> {
     CASTS.iter().find(|cast| cast.name == name)

@@ -126,20 +126,11 @@ impl Settings {
                 return None;
             }
         };
-        let secret_url = matches!(root, SettingValue::Secret(_));
-        let text = root.as_secret()?;
-        if secret_url {
-            secrets.push(text.clone());
-        }
-        let root = parse_url(text.reveal(), path, problems)?;
-        if secret_url {
-            secrets.extend(secret_parts(&root));
-        }
-        let host = if secret_url {
-            "***".to_owned()
-        } else {
-            root.host_str().unwrap_or_default().to_owned()
-        };
+        let Root {
+            url: root,
+            secret: secret_url,
+            host,
+        } = Root::parse(root, path, problems, &mut secrets)?;
         let auth = Auth::parse(settings.get("auth"), problems, &mut secrets);
         let headers = headers(
             settings.get("headers"),
@@ -195,6 +186,38 @@ impl Settings {
             calls,
         };
         Some((settings, Service { host, secrets }, auth))
+    }
+}
+
+/// A URL that requests go to or below, as settings give it.
+pub(crate) struct Root {
+    pub(crate) url: Url,
+    /// It came from a secret, and is not shown.
+    pub(crate) secret: bool,
+    /// The host as it may be shown.
+    pub(crate) host: String,
+}
+
+impl Root {
+    /// Reads a URL; adds what is secret in it to `secrets`.
+    pub(crate) fn parse(
+        value: &SettingValue,
+        path: &str,
+        problems: &mut Problems,
+        secrets: &mut Vec<Secret<String>>,
+    ) -> Option<Self> {
+        let secret = matches!(value, SettingValue::Secret(_));
+        let text = value.as_secret()?;
+        let url = parse_url(text.reveal(), path, problems)?;
+        if secret {
+            secrets.push(text);
+            secrets.extend(secret_parts(&url));
+        }
+        let host = match secret {
+            true => "***".to_owned(),
+            false => url.host_str().unwrap_or_default().to_owned(),
+        };
+        Some(Self { url, secret, host })
     }
 }
 

@@ -71,7 +71,8 @@ fn settings() -> Vec<Setting> {
     ]
 }
 
-fn auth() -> SettingKind {
+/// The ways to prove who sends a request.
+pub(crate) fn auth() -> SettingKind {
     let named = |value_help| {
         SettingKind::Group(vec![
             Setting::required("name", SettingKind::Text, "Its name."),

@@ -9,7 +9,7 @@ mod body;
 pub mod client;
 pub(crate) mod config;
 mod curl;
-mod descriptor;
+pub(crate) mod descriptor;
 #[doc(hidden)]
 pub mod fuzzed;
 mod line;

@@ -1,8 +1,13 @@
 //! `rowcast connectors`: what there is, a new one, the proof of one, one record for real.
 
+mod custom;
+
+use std::time::Duration;
+
 use clap::Subcommand;
 use rowcast_app::Answer;
-use rowcast_app::connectors::{self, TryRequest};
+use rowcast_app::connectors::{self, ExamineRequest, TryRequest};
+use rowcast_core::settings::parse_duration;
 use rowcast_core::{Operation, Reason};
 
 use super::Context;
@@ -66,13 +71,32 @@ enum What {
         /// Lower case letters, digits and _
         name: String,
     },
-    /// Runs fixtures against a server on this machine; nothing leaves it
+    /// Tests connectors: manifests by their fixtures, custom connectors by calling them
+    ///
+    /// A manifest's fixtures run against a server on this machine; nothing leaves it. A custom connector
+    /// (a URL, a destination of the project, or a command after --) is called with every method of the
+    /// protocol; made-up records are written to it, and deleted where it can delete.
     #[command(
-        after_help = "Example:\n  rowcast connectors test in_house\n  rowcast connectors test connectors/in_house.yml"
+        after_help = "Example:\n  rowcast connectors test in_house\n  rowcast connectors test http://localhost:8000/\n  rowcast connectors test --read-only -- python3 connector.py --stdio"
     )]
     Test {
-        /// Connectors or files of manifests; all without a word
+        /// Connectors or files of manifests, all without a word; or one URL or destination
         names: Vec<String>,
+        /// The object that made-up records are written to; the first one listed
+        #[arg(long, value_name = "NAME")]
+        object: Option<String>,
+        /// Writes nothing to a custom connector
+        #[arg(long)]
+        read_only: bool,
+        /// How long each answer of a custom connector may take
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        timeout: Option<Duration>,
+        /// Shows what was sent and what came back for every check, not for failed ones alone
+        #[arg(long)]
+        exchanges: bool,
+        /// The program of a custom connector
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<String>,
     },
     /// Sends one record to a destination of the project, without any state
     #[command(
@@ -106,6 +130,10 @@ fn operation(word: &str) -> Result<Operation, String> {
         .ok_or_else(|| "write insert, update, upsert or delete".to_owned())
 }
 
+fn duration(word: &str) -> Result<Duration, String> {
+    parse_duration(word).ok_or_else(|| "write a duration such as 30s or 10m".to_owned())
+}
+
 pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
     match args.what {
         What::List => list(context),
@@ -118,7 +146,24 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
             fields,
         } => choices(context, &destination, &object, &field, &fields).await,
         What::New { name } => new(context, &name),
-        What::Test { names } => test(context, &names).await,
+        What::Test {
+            names,
+            object,
+            read_only,
+            timeout,
+            exchanges,
+            command,
+        } => {
+            let request = ExamineRequest {
+                object,
+                read_only,
+                timeout,
+            };
+            match custom::subject(context, &names, command)? {
+                Some(subject) => custom::examine(context, &subject, &request, exchanges).await,
+                None => test(context, &names).await,
+            }
+        }
         What::Try {
             destination,
             object,
