@@ -91,7 +91,10 @@ mod tests {
     fn connectors_have_one_name_each() {
         let mut names: Vec<_> = descriptors().iter().map(|d| d.name).collect();
         names.sort_unstable();
-        assert_eq!(names, ["custom", "file", "http", "null", "rudderstack", "segment"]);
+        assert_eq!(
+            names,
+            ["custom", "file", "http", "null", "rudderstack", "segment"]
+        );
     }
 
     #[test]

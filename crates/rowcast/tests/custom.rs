@@ -98,9 +98,9 @@ fn a_connector_that_is_killed_in_the_middle_of_a_batch_loses_nothing() {
         assert!(call["params"]["records"].as_array().expect("records").len() <= 10);
     }
 
-    // Half of a batch is written in every attempt, and no attempt is ever answered.
+    // Half of a batch is written, and neither this attempt nor another is ever answered.
     sql(&database, "UPDATE customers SET plan = 'pro' WHERE id <= 4");
-    connector.trouble("die-always", "x");
+    connector.trouble("die-for-good", "");
     let report = project.run(SYNC, &[], 1);
     assert_eq!(report["delivered"], 0, "{report:#}");
     assert_eq!(connector.held()[&1]["plan"], "pro", "half was written");
@@ -109,7 +109,7 @@ fn a_connector_that_is_killed_in_the_middle_of_a_batch_loses_nothing() {
         &database,
         "UPDATE customers SET plan = 'free' WHERE id <= 4",
     );
-    connector.calm("die-always");
+    connector.calm("revoked");
     let report = project.run(SYNC, &[], 0);
     assert_eq!(report["delivered"], 4, "{report:#}");
     assert_eq!(connector.held(), rows(&database));

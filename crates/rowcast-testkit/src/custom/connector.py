@@ -90,10 +90,13 @@ def sync_batch(sync_plan, records, idempotency_keys):
         raise Failure(-32000, "a record is wrong")
     if os.path.exists(os.path.join(FOLDER, "noisy")):
         print("loading", records, file=sys.stderr, flush=True)
-    half = len(records) // 2 if once("die-in-the-middle") or always("die-always") else None
+    last = once("die-for-good")
+    half = len(records) // 2 if last or once("die-in-the-middle") else None
     for position, record in enumerate(records):
         if position == half:
             save(held)
+            if last:
+                open(os.path.join(FOLDER, "revoked"), "w").write("x")
             os.kill(os.getpid(), signal.SIGKILL)
         wrong = one(operation, record, held)
         if "not-again" in FAULTS and BATCHES == 2 and position == 0:
