@@ -30,6 +30,7 @@ pub mod schema;
 pub mod serve;
 pub mod setup;
 pub mod state;
+pub mod suggest;
 pub mod tables;
 pub mod test;
 pub mod validate;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rowcast_config::{Change, LoadOptions, Secrets};
+use rowcast_config::{Change, LoadOptions, Problem, Secrets};
 use rowcast_core::{Code, Reason};
 use rowcast_destinations::manifest::Manifest;
 
@@ -35,6 +35,27 @@ impl Project {
     /// Every problem of the project.
     pub fn load_without_secrets(dir: Option<&Path>, env: Option<&str>) -> Answer<Self> {
         read(dir, env, Secrets::Lenient, &[])
+    }
+
+    /// Reads the project although one sync does not say yet what it maps: what its object needs or does
+    /// not have is what is asked about.
+    ///
+    /// # Errors
+    /// Every other problem of the project.
+    pub fn load_to_complete(dir: Option<&Path>, env: Option<&str>, sync: &str) -> Answer<Self> {
+        let file = format!("syncs/{sync}.yml");
+        let (project, mut problems) = read_all(dir, env, Secrets::Required, &[])?;
+        let unread = problems
+            .iter()
+            .any(|problem| problem.file.as_deref() == Some(&file));
+        if !unread {
+            project.sync(sync)?;
+        }
+        problems.retain(|problem| {
+            let of_fields = matches!(problem.reason.code, Code::MissingKey | Code::InvalidSetting);
+            !of_fields || problem.file.as_deref() != Some(&file)
+        });
+        complete(project, problems)
     }
 
     /// Reads the project as it would be with some files changed.
@@ -233,6 +254,25 @@ fn read(
     secrets: Secrets,
     changes: &[Change<'_>],
 ) -> Answer<Project> {
+    let (project, problems) = read_all(dir, env, secrets, changes)?;
+    complete(project, problems)
+}
+
+/// A project without problems, or the problems.
+fn complete(project: Project, problems: Vec<Problem>) -> Answer<Project> {
+    if problems.is_empty() {
+        Ok(project)
+    } else {
+        Err(Failure::of(problems))
+    }
+}
+
+fn read_all(
+    dir: Option<&Path>,
+    env: Option<&str>,
+    secrets: Secrets,
+    changes: &[Change<'_>],
+) -> Answer<(Project, Vec<Problem>)> {
     let dir = folder(dir)?;
     let (connectors, mut found) = connectors::of_project(&dir);
     let mut descriptors = wire::descriptors();
@@ -256,11 +296,7 @@ fn read(
     problems.append(&mut found);
     problems.extend(connectors::catalogue::problems(&project));
     problems.extend(wire::mapping_problems(&project));
-    if problems.is_empty() {
-        Ok(project)
-    } else {
-        Err(Failure::of(problems))
-    }
+    Ok((project, problems))
 }
 
 fn predecessors(sync: &rowcast_config::Sync) -> Vec<String> {

@@ -29,7 +29,8 @@ mod place;
 
 pub(crate) use agree::agree;
 pub(crate) use place::{
-    destination, destination_alone, destination_config, destination_for, opened_actions,
+    destination, destination_alone, destination_config, destination_for, destination_to_discover,
+    opened_actions,
 };
 
 use crate::connectors::catalogue;

@@ -94,6 +94,8 @@ pub(crate) enum Command {
     SetupSql(command::setup_sql::Args),
     /// Shows the first rows of a model, its types and whether its key is unique
     Preview(command::preview::Args),
+    /// Proposes columns for the fields of a sync's object
+    Suggest(command::suggest::Args),
     /// Shows what a run would send, without sending
     Plan(command::plan::Args),
     /// Delivers what changed

@@ -25,6 +25,7 @@ pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod setup_sql;
 pub(crate) mod status;
+pub(crate) mod suggest;
 pub(crate) mod tables;
 pub(crate) mod test;
 pub(crate) mod validate;
@@ -87,6 +88,7 @@ pub(crate) async fn dispatch(command: Command, context: &Context) -> Answer<Exit
         Command::Tables(args) => tables::run(args, context).await,
         Command::SetupSql(args) => setup_sql::run(args, context),
         Command::Preview(args) => preview::run(args, context).await,
+        Command::Suggest(args) => suggest::run(args, context).await,
         Command::Plan(args) => plan::run(args, context).await,
         Command::Run(args) => run::run(args, context).await,
         Command::Cancel(args) => cancel::run(args, context).await,

@@ -190,6 +190,25 @@ pub(crate) fn destination_alone(
     destination: &rowcast_config::Destination,
 ) -> Answer<Arc<dyn Destination>> {
     let config = destination_config(project, destination);
+    built_alone(project, destination, config)
+}
+
+/// Builds the destination of a sync that may be incomplete, to ask it for its objects and fields.
+pub(crate) fn destination_to_discover(
+    project: &Project,
+    sync: &rowcast_config::Sync,
+) -> Answer<Arc<dyn Destination>> {
+    let destination = project.destination(&sync.destination)?;
+    let mut config = destination_config(project, destination);
+    config.object = sync.object.as_deref().unwrap_or_default().into();
+    built_alone(project, destination, config)
+}
+
+fn built_alone(
+    project: &Project,
+    destination: &rowcast_config::Destination,
+    config: DestinationConfig,
+) -> Answer<Arc<dyn Destination>> {
     let built = if let Some(entry) = catalogue::entry(&destination.connector) {
         actions::build_for_check(&entry, &config, &catalogue::installation()).map_err(paths)
     } else if let Some(manifest) = project.manifest(&destination.connector) {

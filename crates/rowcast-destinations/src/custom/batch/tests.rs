@@ -1,3 +1,5 @@
+//! Batches as parameters, and answers as outcomes.
+
 use std::sync::Arc;
 
 use rowcast_core::json::from_json;
