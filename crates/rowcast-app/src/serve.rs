@@ -11,6 +11,7 @@ mod hooks;
 mod live;
 pub(crate) mod place;
 mod reload;
+mod requests;
 mod retl;
 mod schedule;
 mod standing;
@@ -32,12 +33,16 @@ use tokio_util::sync::CancellationToken;
 pub use files::{Expected, FileRequest, FileView};
 pub use hooks::{HookAnswer, HookRequest};
 pub use live::{Live, LiveRun};
+pub use requests::{AuditRow, Repeat};
 pub use retl::{RetlFilter, RetlMetrics, RetlStatus, RetlSync, RetlTotal, is_running, retl_status};
 pub use tokens::{Caller, Scope, TokenMade, TokenRequest, TokenView};
 
 use crate::run::RunRequest;
 use crate::state::{self, Cancelled};
 use crate::{Answer, Project};
+
+/// How often a run that can't be followed is looked at.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -172,6 +177,7 @@ impl Service {
         let project = Project::load(Some(&options.dir), options.env.as_deref())?;
         let control = place::control(&project, options.database.as_ref())?;
         control.prepare().await?;
+        control.forget_old_requests().await?;
         Ok(Self {
             inner: Arc::new(Inner {
                 owner: Control::owner(),
@@ -288,6 +294,54 @@ impl Service {
                 .error
                 .map(|text| serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))),
         }))
+    }
+
+    /// A run that was asked for, at its end or after so long, whichever is first.
+    ///
+    /// # Errors
+    /// The control database fails.
+    pub async fn job_within(&self, id: i64, wait: std::time::Duration) -> Answer<Option<JobView>> {
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            // Followed first: an end between looking and following would be missed.
+            let live = self.inner.live.follow(id);
+            match self.job(id).await? {
+                Some(job) if job.status != "done" => {
+                    if tokio::time::Instant::now() >= until {
+                        return Ok(Some(job));
+                    }
+                }
+                found => return Ok(found),
+            }
+            // One that waits, or that another server carries out, is looked at now and then.
+            let ended = async {
+                match live {
+                    Some(mut run) => while run.changed().await.is_ok() {},
+                    None => tokio::time::sleep(LOOK).await,
+                }
+            };
+            let _ = tokio::time::timeout_at(until, ended).await;
+        }
+    }
+
+    /// A run of a sync, at its end or after so long, whichever is first.
+    ///
+    /// # Errors
+    /// There is no such run, or state can't be read.
+    pub async fn run_within(
+        &self,
+        sync: &str,
+        run: i64,
+        wait: std::time::Duration,
+    ) -> Answer<crate::history::RunRow> {
+        let until = tokio::time::Instant::now() + wait;
+        loop {
+            let found = crate::history::run(&self.project(), sync, run).await?;
+            if found.status != "running" || tokio::time::Instant::now() >= until {
+                return Ok(found);
+            }
+            tokio::time::sleep_until(until.min(tokio::time::Instant::now() + LOOK)).await;
+        }
     }
 
     /// Stops a run wherever it is going on, or withdraws one that waits.

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::health::{Activity, Health};
-use crate::view::{CostView, RejectView, StepView, RunSummary, SyncStatus};
+use crate::view::{CostView, RejectView, RunSummary, StepView, SyncStatus};
 use crate::{Answer, Project, key, wire};
 
 /// What a command did to a sync's state.
@@ -59,7 +59,7 @@ pub(crate) fn admin_of(project: &Project, sync: &str) -> Answer<StateAdmin> {
 }
 
 /// One `StateAdmin` for each place that the syncs' state lives in.
-fn admins(project: &Project, syncs: &[String]) -> Answer<BTreeMap<String, StateAdmin>> {
+pub(crate) fn admins(project: &Project, syncs: &[String]) -> Answer<BTreeMap<String, StateAdmin>> {
     let mut places = BTreeMap::new();
     for name in syncs {
         let model = project.model(&project.sync(name)?.model)?;

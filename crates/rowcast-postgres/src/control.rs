@@ -8,8 +8,10 @@
 
 mod alerts;
 mod hooks;
+mod audit;
 mod jobs;
 mod layout;
+mod repeats;
 mod tokens;
 
 use std::sync::Arc;
@@ -20,7 +22,9 @@ use tokio::sync::{Mutex, MutexGuard};
 
 pub use alerts::{ChannelRow, ClaimedMessage, EndedJob, Moved, NewMessage, WatchRow};
 pub use hooks::{JobFilter, JobTimes, Started};
+pub use audit::{AuditEntry, AuditRow};
 pub use jobs::{Arrival, Claim, Claimed, Job, JobRow, Tick};
+pub use repeats::Repeat;
 pub use tokens::{NewToken, TokenRow};
 
 use crate::connect::{Connection, Connector};

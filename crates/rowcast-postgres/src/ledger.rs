@@ -45,6 +45,7 @@ mod rehash;
 mod rendered;
 mod replan;
 mod row_log;
+mod runs;
 mod shape;
 mod sink;
 mod spool;
@@ -63,11 +64,14 @@ use rowcast_core::report::Cost;
 use rowcast_core::{BoxFuture, Reason, RunReport};
 use tokio::sync::Mutex;
 
-pub use admin::{Biography, LogEntry, RejectRow, RunRow, StateAdmin, StepRow, SyncStatus};
+pub use admin::{
+    Biography, LogEntry, RejectRow, RunRow, StateAdmin, StepRow, SyncStatus,
+};
 pub use adopt::{AdoptRequest, Adopted, Belief, OldTool};
 pub use config::{CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, SyncSpec};
-pub use pages::{LogFilter, LogLine};
+pub use pages::{ErrorGroup, LogFilter, LogLine};
 pub use recent::RecentPolicy;
+pub use runs::RunFilter;
 pub use spool::SpoolConfig;
 
 use commit::Fence;

@@ -8,8 +8,8 @@ use axum::response::IntoResponse as _;
 use rowcast_app::serve::{Caller, Scope};
 use rowcast_core::{Code, Reason};
 
-use crate::App;
 use crate::answer::Refusal;
+use crate::{App, repeat};
 
 /// Lets a request through, or says why not.
 pub(crate) async fn check(
@@ -23,11 +23,29 @@ pub(crate) async fn check(
     let what = format!("{} {}", request.method(), request.uri().path());
     match permitted(app, scope, token.as_deref(), &what).await {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            request.extensions_mut().insert(caller.clone());
+            let left = app.meter.count(caller.id, std::time::Instant::now());
+            let mut response = match app.meter.check(left) {
+                Ok(()) => noted(app, &caller, request, next).await,
+                Err(refusal) => refusal.into_response(),
+            };
+            app.meter.tell(left, response.headers_mut());
+            response
         }
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// Answers, and remembers who asked for what may change something.
+async fn noted(app: &App, caller: &Caller, request: Request, next: Next) -> Response<Body> {
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let response = repeat::answer(app, caller, request, next).await;
+    if method != "GET" {
+        let (service, status) = (&app.service, response.status().as_u16());
+        service.note(caller, method.as_str(), &path, status).await;
+    }
+    response
 }
 
 /// The bearer token of a request.

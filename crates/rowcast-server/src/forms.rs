@@ -28,6 +28,8 @@ macro_rules! forms {
 forms! {
     /// Plain text.
     Text "text/plain";
+    /// A page.
+    Html "text/html";
     /// Server-sent events.
     Events "text/event-stream";
 }

@@ -10,12 +10,16 @@ mod events;
 mod forms;
 mod handlers;
 mod input;
+mod limits;
 mod metrics;
 pub mod openapi;
+mod page;
+mod repeat;
 mod router;
 pub mod routes;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rowcast_app::Answer;
@@ -23,6 +27,9 @@ use rowcast_app::serve::Service;
 use rowcast_core::{Code, Reason};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+pub use limits::Rate;
+use limits::{Meter, Names};
 
 /// Where a server listens unless it is told otherwise: reachable from this machine only.
 pub const LISTEN: &str = "127.0.0.1:4680";
@@ -37,6 +44,8 @@ pub(crate) struct App {
     service: Service,
     /// Ends what would otherwise go on: streams of events.
     stop: CancellationToken,
+    meter: Meter,
+    names: Names,
 }
 
 /// A listening server.
@@ -61,11 +70,34 @@ impl Server {
                 .detail(error.to_string())
                 .hint("choose another with --listen HOST:PORT")
         })?;
-        let stop = stop.clone();
-        Ok(Self {
-            listener,
-            app: App { service, stop },
-        })
+        // Who can be reached from this machine only is asked under this machine's names only.
+        let names = Names {
+            known: address.ip().is_loopback().then(|| Arc::from([])),
+        };
+        let app = App {
+            service,
+            stop: stop.clone(),
+            meter: Meter::new(Rate::default()),
+            names,
+        };
+        Ok(Self { listener, app })
+    }
+
+    /// Lets each token ask so often.
+    #[must_use]
+    pub fn with_rate(mut self, rate: Rate) -> Self {
+        self.app.meter = Meter::new(rate);
+        self
+    }
+
+    /// Takes requests under these names, besides addresses and `localhost`, and under no others.
+    #[must_use]
+    pub fn with_names(mut self, names: &[String]) -> Self {
+        let names = names.iter().map(|name| name.to_ascii_lowercase());
+        self.app.names = Names {
+            known: Some(names.collect()),
+        };
+        self
     }
 
     /// Where it listens.

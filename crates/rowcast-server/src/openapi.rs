@@ -38,13 +38,13 @@ pub fn openapi() -> Value {
 }
 
 /// What describes types: as they are read, and as they are written.
-struct Types {
-    requests: SchemaGenerator,
+pub(crate) struct Types {
+    pub(crate) requests: SchemaGenerator,
     answers: SchemaGenerator,
 }
 
 impl Types {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut settings = SchemaSettings::draft2020_12();
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
@@ -156,6 +156,12 @@ fn operation(route: &Route, types: &mut Types, problem: &Schema) -> Value {
         parameters.push(json!({
             "name": "If-Match", "in": "header", "required": true, "schema": { "type": "string" },
             "description": "The `ETag` of what is changed: 412 when it has changed since, 428 without it",
+        }));
+    }
+    if route.method == "post" && route.scope.is_some() {
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": false, "schema": { "type": "string", "maxLength": 255 },
+            "description": "A request that is repeated with the same key within a day is carried out once",
         }));
     }
     let mut operation = json!({

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse as _;
 use rowcast_core::{Code, Reason};
 
 use crate::answer::Refusal;
@@ -26,10 +27,20 @@ pub(crate) fn router(app: App) -> Router {
         }
         router = router.route(route.path, handler);
     }
+    let names = app.names.clone();
     router
         .fallback(nothing)
         .method_not_allowed_fallback(not_so)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn(move |request: Request, next: Next| {
+            let checked = names.check(request.headers(), request.uri());
+            async move {
+                match checked {
+                    Ok(()) => next.run(request).await,
+                    Err(refusal) => refusal.into_response(),
+                }
+            }
+        }))
         .with_state(app)
 }
 

@@ -9,13 +9,13 @@ use rowcast_app::adopt::Adoption;
 use rowcast_app::alerts::{AlertsView, MuteRequest, Muted, Tried};
 use rowcast_app::connectors::{ConnectorRow, ConnectorView, FixtureResult, TryView};
 use rowcast_app::explain::Explained;
-use rowcast_app::history::{LogLine, Page, RunRow};
+use rowcast_app::history::{ErrorGroup, LogLine, Page, RunRow};
 use rowcast_app::objects::{
     DestinationDetails, ModelDetails, ObjectView, SourceDetails, SyncDetails,
 };
 use rowcast_app::serve::{
-    Ask, Asked, FileRequest, FileView, HookAnswer, JobView, LiveRun, RetlSync, Scope, TokenMade,
-    TokenRequest, TokenView,
+    Ask, Asked, AuditRow, FileRequest, FileView, HookAnswer, JobView, LiveRun, RetlSync, Scope,
+    TokenMade, TokenRequest, TokenView,
 };
 use rowcast_app::state::{Cancelled, Done, Paused};
 use rowcast_app::tables::RelationView;
@@ -25,8 +25,9 @@ use rowcast_app::why::Story;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value};
 
-use crate::forms::{Events, Text};
-use crate::handlers::history::{Before, Limited, OfKey, OfLog};
+use crate::forms::{Events, Html, Text};
+use crate::handlers::Waiting;
+use crate::handlers::history::{Before, Limited, OfKey, OfLog, OfRuns};
 use crate::handlers::objects::{InSchema, Rows};
 use crate::handlers::retl::{Filter, RetlPage, RetlStarted, Start};
 use crate::handlers::service::{Alive, CheckOf, Ready, Served, Validated};
@@ -35,7 +36,7 @@ use crate::handlers::tools::{AdoptOf, MapOf, Mapped, SchemaOf, SetupOf, Sql, Tes
 use crate::handlers::{
     alerts, files, history, hooks, jobs, objects, retl, service, syncs, tokens, tools,
 };
-use crate::{App, events, metrics, openapi};
+use crate::{App, events, metrics, openapi, page};
 
 /// Describes a type.
 pub(crate) type Describe = fn(&mut SchemaGenerator) -> Schema;
@@ -94,6 +95,7 @@ routes! {
     get "/healthz" None, (), () => 200 Alive, "Whether the process lives", service::health;
     get "/readyz" None, (), () => 200 Ready, "Whether it can do its work", service::ready;
     get "/metrics" READ, (), () => 200 Text, "Figures for Prometheus", metrics::metrics;
+    get "/docs/api" None, (), () => 200 Html, "The reference of the API as a page", page::reference;
     get "/api/v1/openapi.json" READ, (), () => 200 Map<String, Value>, "This description", openapi::document;
 
     get "/api/v1/project" READ, (), () => 200 Served, "What the project has, and problems of files that were changed", service::project;
@@ -152,11 +154,13 @@ routes! {
     get "/api/v1/syncs/{name}/rejects" READ, Limited, () => 200 Vec<RejectView>, "Rows that the destination rejected", history::rejects;
     get "/api/v1/syncs/{name}/why" READ, OfKey, () => 200 Story, "The story of one row", history::why;
     get "/api/v1/syncs/{name}/runs" READ, Before, () => 200 Page<RunRow>, "Its runs, newest first", history::runs;
-    get "/api/v1/syncs/{name}/runs/{run}" READ, (), () => 200 RunRow, "A run", history::one_run;
+    get "/api/v1/syncs/{name}/runs/{run}" READ, Waiting, () => 200 RunRow, "A run", history::one_run;
     get "/api/v1/syncs/{name}/runs/{run}/log" READ, OfLog, () => 200 Page<LogLine>, "The row log of a run, by key", history::row_log;
+    get "/api/v1/syncs/{name}/runs/{run}/errors" READ, (), () => 200 Vec<ErrorGroup>, "What went wrong with rows of a run, in groups", history::error_groups;
+    get "/api/v1/runs" READ, OfRuns, () => 200 Page<RunRow>, "The runs of all syncs, newest first", history::all_runs;
 
     get "/api/v1/live" READ, (), () => 200 Vec<LiveRun>, "Runs that this server carries out now", jobs::live;
-    get "/api/v1/jobs/{job}" READ, (), () => 200 JobView, "A run that was asked for", jobs::job;
+    get "/api/v1/jobs/{job}" READ, Waiting, () => 200 JobView, "A run that was asked for", jobs::job;
     get "/api/v1/jobs/{job}/events" READ, (), () => 200 Events, "Follows its run: server-sent events `progress`, at last `ended`", events::events;
 
     get "/api/v1/alerts" READ, (), () => 200 AlertsView, "What is open, what is muted, and how the channels stand", alerts::alerts;
@@ -175,4 +179,5 @@ routes! {
     get "/api/v1/tokens" ADMIN, (), () => 200 Vec<TokenView>, "All tokens, never themselves", tokens::tokens;
     post "/api/v1/tokens" ADMIN, (), TokenRequest => 201 TokenMade, "Makes a token, which is shown this once", tokens::make_token;
     delete "/api/v1/tokens/{id}" ADMIN, (), () => 204 (), "Takes a token back", tokens::revoke_token;
+    get "/api/v1/audit" ADMIN, Before, () => 200 Page<AuditRow>, "Who asked for what may change something, the newest first", tokens::audit;
 }

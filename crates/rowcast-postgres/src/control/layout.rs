@@ -11,7 +11,7 @@ use crate::connect::db_error;
 use crate::sql::{ident, literal};
 
 /// The steps from one version to the next; `{s}` is the schema.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     // 1: schedules and jobs.
     "CREATE TABLE {s}.control_schedule (
         sync text PRIMARY KEY,
@@ -101,6 +101,31 @@ const STEPS: [&str; 3] = [
         at timestamptz NOT NULL DEFAULT clock_timestamp(),
         PRIMARY KEY (hook, event)
      );",
+    // 4: what was asked for over the API, and requests that may be repeated.
+    "CREATE TABLE {s}.control_audit (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        token bigint NOT NULL,
+        token_name text NOT NULL,
+        method text NOT NULL,
+        -- Never a query or a body: they may hold values of rows.
+        path text NOT NULL,
+        status int NOT NULL
+     );
+     CREATE INDEX control_audit_at ON {s}.control_audit (at);
+     CREATE TABLE {s}.control_repeat (
+        token bigint NOT NULL,
+        key text NOT NULL,
+        -- A hash of the request.
+        request text NOT NULL,
+        at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        -- Until then the first request is taken to be going on.
+        busy_until timestamptz NOT NULL,
+        status int,
+        body text,
+        PRIMARY KEY (token, key)
+     );
+     CREATE INDEX control_repeat_at ON {s}.control_repeat (at);",
 ];
 
 /// Makes the schema and its tables, or brings them up to this version.

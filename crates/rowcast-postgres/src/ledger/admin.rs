@@ -9,9 +9,10 @@ use std::time::Duration;
 use rowcast_core::{Code, Reason};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
+use super::runs::Which;
 use super::shape::{KeyArrays, Shape};
 use super::{layout, lease, registry};
 use crate::connect::{Connection, Connector, db_error};
@@ -19,7 +20,7 @@ use crate::connect::{Connection, Connector, db_error};
 /// A reset takes its lease for so long.
 const RESET_TERM: Duration = Duration::from_secs(30);
 /// A moment as text in UTC.
-const MOMENT: &str = "YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"";
+pub(super) const MOMENT: &str = "YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"";
 
 /// The state schema of one source, for looking and steering.
 #[derive(Debug, Clone)]
@@ -91,15 +92,6 @@ pub struct RunRow {
 pub struct StepRow {
     pub step: String,
     pub duration_us: u64,
-}
-
-/// Which runs to read.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Which<'a> {
-    All,
-    /// Of a sync, before one of them.
-    Of(&'a str, Option<i64>),
-    Exactly(&'a [i64]),
 }
 
 /// A rejected row.
@@ -293,90 +285,6 @@ impl StateAdmin {
                 self.read_runs(&connection.client, &which, limit).await
             }
         }
-    }
-
-    pub(super) async fn read_runs(
-        &self,
-        client: &Client,
-        which: &Which<'_>,
-        limit: i64,
-    ) -> Result<Vec<RunRow>, Reason> {
-        let moment = |column: &str| format!("to_char(r.{column} AT TIME ZONE 'UTC', '{MOMENT}')");
-        let s = crate::sql::ident(&self.schema);
-        // Each follows an index, however many runs there are.
-        let (condition, params): (String, Vec<(&(dyn ToSql + Sync), Type)>) = match which {
-            Which::All => ("true".to_owned(), Vec::new()),
-            Which::Of(sync, before) => (
-                format!(
-                    "r.sync_id = (SELECT id FROM {s}.sync WHERE name = $1) \
-                     AND ($2::bigint IS NULL OR r.run < $2)"
-                ),
-                vec![(sync, Type::TEXT), (before, Type::INT8)],
-            ),
-            Which::Exactly(runs) => (
-                "r.run = ANY ($1)".to_owned(),
-                vec![(runs, Type::INT8_ARRAY)],
-            ),
-        };
-        // Of earlier layouts, some columns are missing: what is not there is null.
-        let later = |column: &str, kind: &str| format!("(to_jsonb(r) ->> '{column}')::{kind}");
-        let sql = format!(
-            "SELECT r.run, s.name, r.trigger, r.status, {}, {}, r.duration_us, r.read, r.unchanged, r.added, r.updated, \
-             r.removed, r.retried, r.invalid_keys, r.delivered, r.skipped, r.invalid, r.rejected, r.held, r.pending, \
-             r.requests, r.retries, r.error_code, r.error_message, coalesce(r.notes, '{{}}'), \
-             r.retried_present, {}, {}, {}, {}, r.phases::text \
-             FROM (SELECT * FROM {s}.run_history r WHERE {condition} ORDER BY r.run DESC LIMIT {limit}) r \
-             JOIN {s}.sync s ON s.id = r.sync_id ORDER BY r.run DESC",
-            moment("started_at"),
-            moment("finished_at"),
-            later("state_rows", "bigint"),
-            later("database_us", "bigint"),
-            later("wal_bytes", "bigint"),
-            later("wal_of", "text"),
-        );
-        let rows = client
-            .query_typed(&sql, &params)
-            .await
-            .map_err(|error| db_error(&error, "reading runs"))?;
-        Ok(rows
-            .iter()
-            .map(|row| RunRow {
-                run: row.get(0),
-                sync: row.get(1),
-                trigger: row.get(2),
-                status: row.get(3),
-                started_at: row.get(4),
-                finished_at: row.get(5),
-                duration_us: row.get(6),
-                read: row.get(7),
-                unchanged: row.get(8),
-                added: row.get(9),
-                updated: row.get(10),
-                removed: row.get(11),
-                retried: row.get(12),
-                invalid_keys: row.get(13),
-                delivered: row.get(14),
-                skipped: row.get(15),
-                invalid: row.get(16),
-                rejected: row.get(17),
-                held: row.get(18),
-                pending: row.get(19),
-                requests: row.get(20),
-                retries: row.get(21),
-                error_code: row.get(22),
-                error_message: row.get(23),
-                notes: row.get(24),
-                retried_present: row.get(25),
-                state_rows: row.get(26),
-                database_us: row.get(27),
-                wal_bytes: row.get(28),
-                wal_of: row.get(29),
-                steps: row
-                    .get::<_, Option<String>>(30)
-                    .and_then(|text| serde_json::from_str(&text).ok())
-                    .unwrap_or_default(),
-            })
-            .collect())
     }
 
     /// Rejected rows of a sync, the last first.

@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::types::Type;
 
-use super::admin::{RunRow, StateAdmin, Which};
+use super::admin::{RunRow, StateAdmin};
 use super::layout;
+use super::runs::{RunFilter, Which};
 use crate::connect::{Connection, db_error};
 
 const MOMENT: &str = "YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"";
@@ -22,6 +23,25 @@ pub struct LogFilter {
     pub code: Option<String>,
     /// Only entries after this one, of the page before.
     pub after: Option<(String, i64)>,
+}
+
+/// Groups that are shown, and keys of each.
+const GROUPS: u32 = 100;
+const KEYS: u32 = 5;
+
+/// Rows of a run of which the same was said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ErrorGroup {
+    /// `rejected`, `invalid`, `unknown`.
+    pub outcome: String,
+    pub code: Option<String>,
+    /// What was said, with `#` for numbers and `"…"` for what is quoted.
+    pub reason: String,
+    /// What was said of one of them.
+    pub example: Option<String>,
+    pub count: i64,
+    /// The first keys.
+    pub keys: Vec<String>,
 }
 
 /// One line of the row log of a run.
@@ -63,6 +83,62 @@ impl StateAdmin {
                     .await
             }
         }
+    }
+
+    /// The runs that a filter lets through, newest first.
+    ///
+    /// # Errors
+    /// State can't be read.
+    pub async fn runs_among(
+        &self,
+        filter: &RunFilter<'_>,
+        limit: i64,
+    ) -> Result<Vec<RunRow>, Reason> {
+        match self.opened().await? {
+            None => Ok(Vec::new()),
+            Some(connection) => {
+                let which = Which::Among(filter);
+                self.read_runs(&connection.client, &which, limit).await
+            }
+        }
+    }
+
+    /// The rows of a run that were not delivered, grouped by what was said about them: numbers and
+    /// quoted words aside, so that a thousand rows with one trouble are one group.
+    ///
+    /// # Errors
+    /// State can't be read.
+    pub async fn error_groups(&self, sync: &str, run: i64) -> Result<Vec<ErrorGroup>, Reason> {
+        let Some(connection) = self.opened().await? else {
+            return Ok(Vec::new());
+        };
+        let sql = format!(
+            "WITH said AS (SELECT l.outcome, l.code, l.key, l.message, \
+               regexp_replace(regexp_replace(coalesce(l.message, ''), '\"[^\"]*\"', '\"…\"', 'g'), \
+                 '[0-9]+', '#', 'g') AS reason \
+               FROM {s}.row_history l JOIN {s}.sync s ON s.id = l.sync_id \
+               WHERE l.run = $1 AND s.name = $2 AND l.outcome NOT IN ('delivered', 'skipped')) \
+             SELECT outcome, code, reason, min(message), count(*), \
+               (array_agg(key ORDER BY key COLLATE \"C\"))[1:{KEYS}] \
+             FROM said GROUP BY outcome, code, reason ORDER BY count(*) DESC, reason LIMIT {GROUPS}",
+            s = crate::sql::ident(&self.schema)
+        );
+        let rows = connection
+            .client
+            .query_typed(&sql, &[(&run, Type::INT8), (&sync, Type::TEXT)])
+            .await
+            .map_err(|error| db_error(&error, "grouping what went wrong in a run"))?;
+        Ok(rows
+            .iter()
+            .map(|row| ErrorGroup {
+                outcome: row.get(0),
+                code: row.get(1),
+                reason: row.get(2),
+                example: row.get(3),
+                count: row.get(4),
+                keys: row.get(5),
+            })
+            .collect())
     }
 
     /// The row log of a run of a sync, by key.

@@ -1,13 +1,13 @@
 //! What happened: runs, their row logs, rejected rows, the story of one row.
 
 use axum::extract::State;
-use rowcast_app::history::{self, LogRequest};
+use rowcast_app::history::{self, LogRequest, RunsRequest};
 use rowcast_app::state;
 use rowcast_core::{Code, Reason};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{PAGE, within};
+use super::{PAGE, Waiting, within};
 use crate::App;
 use crate::answer::{Answered, Refusal, ok};
 use crate::input::{Asked, Of};
@@ -59,14 +59,14 @@ pub(crate) async fn why(
     ok(&rowcast_app::why::why(&app.service.project(), &name, &key).await?)
 }
 
-/// Which runs.
+/// Which part of a list.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Before {
     /// Entries of a page, 100 by default and 1,000 at most.
-    limit: Option<u32>,
+    pub(super) limit: Option<u32>,
     /// `next` of the page before.
-    before: Option<i64>,
+    pub(super) before: Option<i64>,
 }
 
 pub(crate) async fn runs(
@@ -81,8 +81,43 @@ pub(crate) async fn runs(
 pub(crate) async fn one_run(
     State(app): State<App>,
     Of((name, run)): Of<(String, i64)>,
+    Asked(of): Asked<Waiting>,
 ) -> Answered {
-    ok(&history::run(&app.service.project(), &name, run).await?)
+    ok(&app.service.run_within(&name, run, of.time()?).await?)
+}
+
+/// Which runs, over all syncs.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfRuns {
+    /// Entries of a page, 100 by default and 1,000 at most.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    before: Option<String>,
+    /// Only of this sync.
+    sync: Option<String>,
+    /// Only those that are `running`, or ended `succeeded`, `partial`, `failed`, `held` or `cancelled`.
+    status: Option<String>,
+    /// Only those begun then or later, in RFC 3339.
+    since: Option<String>,
+}
+
+pub(crate) async fn all_runs(State(app): State<App>, Asked(of): Asked<OfRuns>) -> Answered {
+    let request = RunsRequest {
+        sync: of.sync,
+        status: of.status,
+        since: of.since,
+        before: of.before,
+        limit: within(of.limit, PAGE, history::PAGE_MAX)?,
+    };
+    ok(&history::all_runs(&app.service.project(), &request).await?)
+}
+
+pub(crate) async fn error_groups(
+    State(app): State<App>,
+    Of((name, run)): Of<(String, i64)>,
+) -> Answered {
+    ok(&history::error_groups(&app.service.project(), &name, run).await?)
 }
 
 /// Which lines of a row log.

@@ -4,16 +4,21 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rowcast_core::{Code, Reason};
 
+use super::Waiting;
 use crate::App;
 use crate::answer::{Answered, Refusal, ok};
-use crate::input::Of;
+use crate::input::{Asked, Of};
 
 pub(crate) async fn live(State(app): State<App>) -> Answered {
     ok(&app.service.live().runs())
 }
 
-pub(crate) async fn job(State(app): State<App>, Of(job): Of<i64>) -> Answered {
-    match app.service.job(job).await? {
+pub(crate) async fn job(
+    State(app): State<App>,
+    Of(job): Of<i64>,
+    Asked(of): Asked<Waiting>,
+) -> Answered {
+    match app.service.job_within(job, of.time()?).await? {
         Some(found) => ok(&found),
         None => Err(no_job(job)),
     }

@@ -68,6 +68,15 @@ impl World {
 
     /// The same, with other options; the files are there when these are chosen.
     pub(crate) async fn open_as(name: &str, choose: impl FnOnce(&mut ServeOptions)) -> Self {
+        Self::open_with(name, choose, |server| server).await
+    }
+
+    /// The same, with another server.
+    pub(crate) async fn open_with(
+        name: &str,
+        choose: impl FnOnce(&mut ServeOptions),
+        with: impl FnOnce(Server) -> Server,
+    ) -> Self {
         let database = Cluster::shared().database(name);
         Cluster::shared().psql(
             &database.name,
@@ -120,7 +129,7 @@ impl World {
             .await
             .unwrap();
         let address = server.address().unwrap();
-        tokio::spawn(server.serve());
+        tokio::spawn(with(server).serve());
         let token = service.first_token().await.unwrap().unwrap();
         assert!(service.first_token().await.unwrap().is_none());
         Self {
@@ -174,6 +183,7 @@ impl World {
         self.ask_with(&all, method, path, body).await
     }
 
+    /// With these headers and no others.
     pub(crate) async fn ask_with(
         &self,
         headers: &[&str],
@@ -224,4 +234,13 @@ impl World {
             .expect(200)
             .body
     }
+}
+
+/// A path with something in place of its parameters.
+pub(crate) fn filled(path: &str) -> String {
+    path.replace("{name}", "crm")
+        .replace("{run}", "1")
+        .replace("{job}", "1")
+        .replace("{id}", "999")
+        .replace("{code}", "E0904")
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use rowcast_app::Answer;
 use rowcast_app::serve::{ServeOptions, Service};
 use rowcast_core::Secret;
-use rowcast_server::{LISTEN, Server};
+use rowcast_server::{LISTEN, Rate, Server};
 
 use super::Context;
 use crate::exit::Exit;
@@ -32,6 +32,12 @@ pub(crate) struct Args {
     /// Syncs that run at the same time
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
+    /// A name under which the API is asked, besides addresses and localhost; may be given several times
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
+    /// Requests of one token to the API in ten seconds
+    #[arg(long, value_name = "N", default_value_t = Rate::default().requests, value_parser = clap::value_parser!(u32).range(1..))]
+    requests: u32,
     /// Makes a Git commit of each change of a file over the API
     #[arg(long)]
     git: bool,
@@ -46,7 +52,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
         git: args.git,
     })
     .await?;
-    let server = Server::bind(service.clone(), args.listen, &context.cancel).await?;
+    let mut server = Server::bind(service.clone(), args.listen, &context.cancel)
+        .await?
+        .with_rate(Rate {
+            requests: args.requests,
+            ..Rate::default()
+        });
+    if !args.host.is_empty() {
+        server = server.with_names(&args.host);
+    }
     if let Some(token) = service.first_token().await? {
         context.output.note(&format!(
             "the API's first token, which permits everything and is not shown again: {}",
