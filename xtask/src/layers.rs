@@ -180,6 +180,14 @@ const LAYERS: &[Layer] = &[
         usual: false,
     },
     Layer {
+        name: "catalogue-pace",
+        proves: "rows a second through Segment's own destinations (builds for release; needs Node, npm)",
+        members: Members::Files(&[("rowcast", "catalogue_pace")]),
+        needs: Needs::Release,
+        told: &[],
+        usual: false,
+    },
+    Layer {
         name: "scale-short",
         proves: "10 million rows in bounded memory, with 30 s of sending (builds for release)",
         members: Members::Files(&[("rowcast", "scale")]),

@@ -439,9 +439,10 @@ pub(crate) fn mapper(
         schema,
         sensitive: &sensitive,
     };
-    let preset = match catalogue::is_preset(sync) {
-        true => Some(catalogue::preset(project, sync, schema)?),
-        false => None,
+    let preset = if catalogue::is_preset(sync) {
+        Some(catalogue::preset(project, sync, schema)?)
+    } else {
+        None
     };
     let mapping = preset.as_ref().or(sync.mapping.as_ref());
     let compiled: Result<Arc<dyn Mapper>, _> = match (mapping, &sync.event) {

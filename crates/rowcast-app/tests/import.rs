@@ -174,8 +174,8 @@ fn answers_of_segments_api_become_a_project() {
     assert!(left(&imported, "Lake").contains("snowflake"));
     assert!(left(&imported, "Model m3").contains("snowflake"));
     assert!(left(&imported, "u3").contains("URL is computed"));
-    assert!(left(&imported, "u4").contains("actions-google-sheets"));
-    assert!(left(&imported, "Sheet").contains("actions-google-sheets"));
+    assert!(left(&imported, "u4").contains("no action \"send\""));
+    assert!(left(&imported, "Sheet").contains("none of its mappings"));
     assert!(left(&imported, "u5").contains("its model is not carried over"));
     assert!(left(&imported, "u6").contains("@nowhere"));
     assert!(
@@ -185,6 +185,55 @@ fn answers_of_segments_api_become_a_project() {
     );
     assert!(differs(&imported, "Web Hook")[0].contains("X-Signature"));
     insta::assert_snapshot!(files(&imported));
+}
+
+#[test]
+fn other_destinations_of_segment_run_the_same_code() {
+    let mut documents = api();
+    documents.truncate(2);
+    let destination = |id: &str, slug: &str| {
+        json!({ "id": id, "name": id, "enabled": true, "sourceId": "s1", "metadata": { "id": "x", "slug": slug },
+            "settings": { "api_key": CANARY, "endpoint": "https://rest.iad-01.braze.com" } })
+    };
+    let braze = destination("Braze", "actions-braze-cloud");
+    let hubspot = destination("HubSpot", "actions-hubspot-cloud");
+    let files_of = destination("Bucket", "actions-s3");
+    documents.push(json!({ "data": { "destinations": [braze, hubspot, files_of] } }));
+    let of = |to: &str, action: &str, settings: Value| {
+        let mut mapping = mapping(to, [to, "m1"], settings, "MANUAL", json!(null));
+        mapping["actionSlug"] = json!(action);
+        mapping
+    };
+    let profile = json!({ "external_id": { "@path": "$.properties.id" }, "gone": "x",
+        "__segment_internal_sync_mode": "update", "enable_batching": true, "batch_size": 50 });
+    let contact = json!({ "email": { "@path": "$.properties.email" } });
+    documents.push(json!({ "data": { "subscriptions": [
+        of("Braze", "updateUserProfile2", profile),
+        of("HubSpot", "upsertContact", contact),
+        of("Bucket", "syncToS3", json!({})),
+    ] } }));
+    let world = World::new();
+    let imported = world.segment(&documents).unwrap();
+    world.holds(&imported, 2 + 3 + 3 + 3);
+    let sync = world.read("syncs/model_m1_to_braze.yml");
+    assert!(sync.contains("object: updateUserProfile2"), "{sync}");
+    assert!(sync.contains("batch_size: 50"), "{sync}");
+    assert!(!sync.contains("gone"), "{sync}");
+    assert!(
+        differs(&imported, "Braze (")
+            .iter()
+            .any(|words| words.contains("gone"))
+    );
+    let braze = world.read("destinations/braze.yml");
+    assert!(braze.contains("connector: segment/braze"), "{braze}");
+    assert!(braze.contains("${env:BRAZE_API_KEY}"), "{braze}");
+    assert!(braze.contains("https://rest.iad-01.braze.com"), "{braze}");
+    let hubspot = world.read("destinations/hubspot.yml");
+    assert!(
+        hubspot.contains("${env:HUBSPOT_REFRESH_TOKEN}"),
+        "{hubspot}"
+    );
+    assert!(left(&imported, "Bucket").contains("does not run here"));
 }
 
 fn resource(kind: &str, name: &str, values: Value) -> Value {

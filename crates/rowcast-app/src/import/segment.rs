@@ -1,6 +1,7 @@
 //! Segment's sources, models, destinations and mappings ("subscriptions"), from Terraform's JSON or
 //! answers of the Public API.
 
+mod catalogue;
 mod objects;
 mod schedule;
 mod target;
@@ -254,7 +255,7 @@ impl Writer {
         };
         let settings = subscription.settings.as_ref().map_err(Clone::clone)?;
         let target = target::find(destination, subscription)?;
-        let mapped = (target.map)(subscription, settings)?;
+        let mapped = (target.map)(destination, subscription, settings)?;
         check(&mapped.mapping)?;
         let trigger = Trigger::parse(&subscription.trigger)
             .map_err(|error| format!("its trigger can't be read: {error}"))?;
@@ -299,7 +300,7 @@ impl Writer {
         target: &target::Target,
         mapped: &target::Mapped,
     ) -> String {
-        let key = format!("{:?}", mapped.settings);
+        let key = format!("{:?} {:?}", mapped.connector, mapped.settings);
         let files = targets.files.entry(destination.id.clone()).or_default();
         if let Some((_, name)) = files.iter().find(|(same, _)| *same == key) {
             return name.clone();
@@ -307,7 +308,8 @@ impl Writer {
         let own = self.draft.name("destinations", destination.shown());
         let mut page = Page::default();
         page.describe(&[destination.shown()]);
-        page.word("connector", target.connector);
+        let connector = mapped.connector.as_deref();
+        page.word("connector", connector.unwrap_or(target.connector));
         let settings = (target.settings)(&mut self.draft, &own, destination, mapped);
         page.put("settings", settings);
         if let Some(records) = mapped.batch {

@@ -127,6 +127,16 @@ impl Field {
         self.default.as_ref().filter(|value| !has_directive(value))
     }
 
+    /// Whether a setting's value must not be shown: the package marks only some of them.
+    pub fn is_secret(&self) -> bool {
+        let name = self.name.to_ascii_lowercase();
+        let words = ["key", "token", "secret", "password", "passwd"];
+        self.kind == "password"
+            || self.choices.is_empty()
+                && self.kind == "string"
+                && words.iter().any(|word| name.contains(word))
+    }
+
     /// The type in words: `string`, `list of object`.
     pub fn type_name(&self) -> String {
         if self.many {

@@ -145,17 +145,6 @@ fn object(action: &Action) -> ObjectDescription {
     }
 }
 
-/// Whether a setting's value must not be shown: the package marks only some of them.
-pub(super) fn is_secret(field: &Field) -> bool {
-    let name = field.name.to_ascii_lowercase();
-    field.kind == "password"
-        || field.choices.is_empty()
-            && field.kind == "string"
-            && ["key", "token", "secret", "password", "passwd"]
-                .iter()
-                .any(|word| name.contains(word))
-}
-
 fn setting(field: &Field) -> Setting {
     let words: Option<Vec<&'static str>> = field
         .choices
@@ -167,7 +156,7 @@ fn setting(field: &Field) -> Setting {
         ("number" | "integer", _) => SettingKind::Integer,
         _ if field.many => SettingKind::TextList,
         (_, Some(words)) if !words.is_empty() => SettingKind::Choice(keep_list(words)),
-        _ if is_secret(field) => SettingKind::Secret,
+        _ if field.is_secret() => SettingKind::Secret,
         _ => SettingKind::Text,
     };
     let help = if field.help.is_empty() {

@@ -26,10 +26,9 @@ fn of_field(field: &Field, columns: &[Name]) -> Option<Value> {
     if let Some(literal) = field.literal() {
         return from_json(&literal.to_string()).ok();
     }
-    if let Some(default) = &field.default {
-        if let Some(found) = translated(default, columns) {
-            return from_json(&found.to_string()).ok();
-        }
+    let default = field.default.as_ref();
+    if let Some(found) = default.and_then(|default| translated(default, columns)) {
+        return from_json(&found.to_string()).ok();
     }
     let column = column(&field.name, columns)?;
     from_json(&at(&column).to_string()).ok()

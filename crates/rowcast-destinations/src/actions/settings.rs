@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::catalogue::{Entry, Field};
-use super::describe::{ENVIRONMENT, MEMORY, OAUTH, REWRITE, is_secret};
+use super::describe::{ENVIRONMENT, MEMORY, OAUTH, REWRITE};
 use crate::settings::Problems;
 
 /// Memory of the host when nothing is said, in megabytes.
@@ -63,7 +63,7 @@ pub(super) fn read(entry: &Entry, given: &SettingValue, problems: &mut Problems)
         let Some(value) = given.get(&field.name).filter(|v| **v != SettingValue::Null) else {
             continue;
         };
-        if is_secret(field) || matches!(value, SettingValue::Secret(_)) {
+        if field.is_secret() || matches!(value, SettingValue::Secret(_)) {
             secrets.extend(value.as_secret());
         }
         settings.insert(field.name.clone(), to_json(field, value));
@@ -207,7 +207,7 @@ const PLACES: [&str; 16] = [
 /// belongs to it (semantics 2).
 pub fn place(entry: &Entry, settings: &SettingValue) -> Vec<(String, String)> {
     let mut place = Vec::new();
-    for field in entry.settings.iter().filter(|field| !is_secret(field)) {
+    for field in entry.settings.iter().filter(|field| !field.is_secret()) {
         let name = field.name.to_ascii_lowercase();
         if !PLACES.iter().any(|word| name.contains(word)) {
             continue;

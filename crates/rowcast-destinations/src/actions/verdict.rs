@@ -247,7 +247,9 @@ mod tests {
             }
         ));
         let mut all = told(&[400, 400]);
-        all.iter_mut().for_each(|told| told.whole = true);
+        for told in &mut all {
+            told.whole = true;
+        }
         let fault = judge(&all, &reached(), &service()).expect_err("a fault");
         assert!(matches!(fault, Fault::Split { .. }));
         all.truncate(1);

@@ -37,7 +37,7 @@ pub(super) fn answer(held: &mut Held, seen: &Seen) -> Answer {
         for (index, object) in objects.iter().enumerate() {
             match fault(object) {
                 Some(fault) => {
-                    errors.push(json!({ "type": fault, "input_array": kind, "index": index }))
+                    errors.push(json!({ "type": fault, "input_array": kind, "index": index }));
                 }
                 None => {
                     taken += 1;

@@ -1,4 +1,5 @@
-//! Segment's destinations and the connectors that stand for them: one entry of `TARGETS` each.
+//! Segment's destinations and the connectors that stand for them: one entry of `TARGETS` each, and one
+//! for all others of the catalogue, which run as they are.
 //!
 //! An entry may only say what gives the receiver the same as Segment gave it; where something
 //! differs, the report says so.
@@ -9,6 +10,7 @@ use rowcast_core::segment::Trigger;
 use serde_json::{Map, Value};
 
 use super::super::draft::{Draft, map};
+use super::catalogue;
 use super::objects::{Destination, Subscription};
 use crate::wire;
 
@@ -20,13 +22,15 @@ pub(super) struct Target {
     ids: &'static [&'static str],
     /// Whether removed rows can be sent.
     deletes: bool,
-    pub(super) map: fn(&Subscription, &Value) -> Result<Mapped, String>,
+    pub(super) map: fn(&Destination, &Subscription, &Value) -> Result<Mapped, String>,
     /// `settings:` of the destination's file.
     pub(super) settings: fn(&mut Draft, &str, &Destination, &Mapped) -> Part,
 }
 
 /// What a mapping's settings become.
 pub(super) struct Mapped {
+    /// In place of the target's own, where it stands for many.
+    pub(super) connector: Option<String>,
     /// `mapping:` of the sync.
     pub(super) mapping: Value,
     pub(super) object: Option<String>,
@@ -57,6 +61,16 @@ const TARGETS: &[Target] = &[
     },
 ];
 
+/// Destinations that run as they are.
+const CATALOGUE: Target = Target {
+    connector: "segment/…",
+    slugs: &[],
+    ids: &[],
+    deletes: true,
+    map: catalogue::map,
+    settings: catalogue::settings,
+};
+
 /// The entry for a destination.
 ///
 /// # Errors
@@ -73,10 +87,23 @@ pub(super) fn find(
         .as_deref()
         .or(destination.metadata.as_deref())
         .unwrap_or("an unknown destination");
-    let target = TARGETS
-        .iter()
-        .find(|target| is(target.slugs, &destination.slug) || is(target.ids, &destination.metadata))
-        .ok_or_else(|| {
+    let target = TARGETS.iter().find(|target| {
+        is(target.slugs, &destination.slug) || is(target.ids, &destination.metadata)
+    });
+    let entry = catalogue::entry(destination);
+    match entry.filter(|_| target.is_none()).map(|entry| {
+        let why = entry.unsupported.as_ref();
+        why.map(|why| format!("{} does not run here: {why}", entry.title))
+    }) {
+        Some(None) => return Ok(&CATALOGUE),
+        Some(Some(why)) => {
+            return Err(format!(
+                "{why}; its model can be used by a sync that you write"
+            ));
+        }
+        None => {}
+    }
+    let target = target.ok_or_else(|| {
             let action = subscription
                 .action
                 .as_deref()
@@ -135,7 +162,11 @@ const PLAIN_HEADERS: [&str; 3] = ["content-type", "accept", "user-agent"];
 /// Segment's own number of records in a batch.
 const WEBHOOK_BATCH: u64 = 1_000;
 
-fn webhook(subscription: &Subscription, settings: &Value) -> Result<Mapped, String> {
+fn webhook(
+    _: &Destination,
+    subscription: &Subscription,
+    settings: &Value,
+) -> Result<Mapped, String> {
     let url = settings.get("url").ok_or("it has no URL")?;
     let url = literal(url).ok_or("its URL is computed for each record")?;
     let method = match settings.get("method") {
@@ -204,6 +235,7 @@ fn webhook(subscription: &Subscription, settings: &Value) -> Result<Mapped, Stri
         .transpose()?;
     let requests = request.is_some();
     Ok(Mapped {
+        connector: None,
         mapping: settings
             .get("data")
             .cloned()
@@ -350,7 +382,7 @@ const PLACES: [(&str, &str); 24] = [
     ),
 ];
 
-fn calls(subscription: &Subscription, settings: &Value) -> Result<Mapped, String> {
+fn calls(_: &Destination, subscription: &Subscription, settings: &Value) -> Result<Mapped, String> {
     let action = subscription.action.as_deref().unwrap_or_default();
     let object = match action {
         "sendIdentify" => "identify",
@@ -378,6 +410,7 @@ fn calls(subscription: &Subscription, settings: &Value) -> Result<Mapped, String
         }
     }
     Ok(Mapped {
+        connector: None,
         mapping: Value::Object(mapping),
         object: Some(object.to_owned()),
         request: None,
