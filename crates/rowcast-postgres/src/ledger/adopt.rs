@@ -120,7 +120,7 @@ impl PgLedger {
         if request.dry_run {
             return Ok(looked);
         }
-        ledger.take_old(request).await
+        Box::pin(ledger.take_old(request)).await
     }
 
     async fn look_at_old(&self, request: &AdoptRequest) -> Result<Adopted, Reason> {
@@ -146,7 +146,7 @@ impl PgLedger {
             })
             .await?;
         let lease = opened.lease;
-        match self.renewed(&lease, self.enter_old(&lease, request)).await {
+        match Box::pin(self.renewed(&lease, self.enter_old(&lease, request))).await {
             Ok(adopted) => {
                 // Its end was written with it.
                 *self.session.lock().await = None;
