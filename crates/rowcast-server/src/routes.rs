@@ -7,7 +7,7 @@
 use axum::routing::{MethodRouter, delete, get, post, put};
 use rowcast_app::adopt::Adoption;
 use rowcast_app::alerts::{AlertsView, MuteRequest, Muted, Tried};
-use rowcast_app::connectors::{ConnectorRow, ConnectorView, FixtureResult, TryView};
+use rowcast_app::connectors::{Choice, ConnectorRow, ConnectorView, FixtureResult, TryView};
 use rowcast_app::explain::Explained;
 use rowcast_app::history::{ErrorGroup, LogLine, Page, RunRow};
 use rowcast_app::objects::{
@@ -18,6 +18,7 @@ use rowcast_app::serve::{
     TokenMade, TokenRequest, TokenView,
 };
 use rowcast_app::state::{Cancelled, Done, Paused};
+use rowcast_app::suggest::Suggestion;
 use rowcast_app::tables::RelationView;
 use rowcast_app::test::TestResult;
 use rowcast_app::view::{CheckGroup, PlanView, PreviewView, RejectView, SyncStatus};
@@ -32,7 +33,9 @@ use crate::handlers::objects::{InSchema, Rows};
 use crate::handlers::retl::{Filter, RetlPage, RetlStarted, Start};
 use crate::handlers::service::{Alive, CheckOf, Ready, Served, Validated};
 use crate::handlers::syncs::{Confirmed, Keys, PlanOf};
-use crate::handlers::tools::{AdoptOf, MapOf, Mapped, SchemaOf, SetupOf, Sql, TestsOf, TryOf};
+use crate::handlers::tools::{
+    AdoptOf, ChoicesOf, MapOf, Mapped, SchemaOf, SetupOf, Sql, TestsOf, TryOf,
+};
 use crate::handlers::{
     alerts, files, history, hooks, jobs, objects, retl, service, syncs, tokens, tools,
 };
@@ -131,6 +134,7 @@ routes! {
 
     post "/api/v1/sources/{name}/setup-sql" READ, (), SetupOf => 200 Sql, "The grants that its role needs", tools::setup_sql;
     post "/api/v1/destinations/{name}/try" RUN, (), TryOf => 200 TryView, "Sends one record, without any state", tools::try_record;
+    post "/api/v1/destinations/{name}/choices" RUN, (), ChoicesOf => 200 Vec<Choice>, "Which values a field can take, of Segment's catalogue", tools::choices;
     post "/api/v1/map" READ, (), MapOf => 200 Mapped, "Maps rows to records; sends nothing", tools::map;
     post "/api/v1/test" READ, (), TestsOf => 200 Vec<TestResult>, "Runs the project's tests", tools::test;
     get "/api/v1/connectors" READ, (), () => 200 Vec<ConnectorRow>, "All connectors, the project's own included", tools::connectors;
@@ -142,6 +146,7 @@ routes! {
 
     get "/api/v1/status" READ, (), () => 200 Vec<SyncStatus>, "How every sync stands, with its last and next runs", syncs::status;
     get "/api/v1/syncs/{name}/status" READ, (), () => 200 SyncStatus, "How a sync stands", syncs::sync_status;
+    post "/api/v1/syncs/{name}/suggest" RUN, (), () => 200 Suggestion, "Proposes columns for the fields of its object", tools::suggest;
     post "/api/v1/syncs/{name}/plan" RUN, (), PlanOf => 200 PlanView, "What a run would send, without sending", syncs::plan;
     post "/api/v1/syncs/{name}/run" RUN, (), Ask => 202 Asked, "Asks for a run; 409 when one is going on", syncs::run;
     post "/api/v1/syncs/{name}/cancel" RUN, (), () => 200 Cancelled, "Stops a run; what was delivered is kept", syncs::cancel;

@@ -47,9 +47,12 @@ const BODIES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Routes with tests of their own, that need another tool's state, a channel or a signature.
+/// Routes with tests of their own, that need another tool's state, a destination that
+/// describes objects, a channel or a signature.
 const APART: &[&str] = &[
     "post /api/v1/syncs/{name}/adopt",
+    "post /api/v1/syncs/{name}/suggest",
+    "post /api/v1/destinations/{name}/choices",
     "post /api/v1/alerts/test",
     "post /api/v1/alerts/test/{channel}",
     "post /api/v1/syncs/{name}/mute",

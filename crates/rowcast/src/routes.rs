@@ -44,6 +44,7 @@ pub(crate) const COMMANDS: &[(&str, Over)] = &[
         Http(&["POST /api/v1/sources/{name}/setup-sql"]),
     ),
     ("preview", Http(&["GET /api/v1/models/{name}/preview"])),
+    ("suggest", Http(&["POST /api/v1/syncs/{name}/suggest"])),
     ("plan", Http(&["POST /api/v1/syncs/{name}/plan"])),
     ("run", Http(&["POST /api/v1/syncs/{name}/run"])),
     ("cancel", Http(&["POST /api/v1/syncs/{name}/cancel"])),
@@ -75,6 +76,14 @@ pub(crate) const COMMANDS: &[(&str, Over)] = &[
     ("map", Http(&["POST /api/v1/map"])),
     ("connectors list", Http(&["GET /api/v1/connectors"])),
     ("connectors show", Http(&["GET /api/v1/connectors/{name}"])),
+    (
+        "connectors install",
+        Not("runs npm where the server is; a token is no login there"),
+    ),
+    (
+        "connectors choices",
+        Http(&["POST /api/v1/destinations/{name}/choices"]),
+    ),
     (
         "connectors new",
         Not("writes a skeleton for an editor; code of connectors does not come over the network"),

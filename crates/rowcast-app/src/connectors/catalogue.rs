@@ -280,7 +280,7 @@ pub fn install() -> Answer<Installed> {
 }
 
 /// A value that a field can take.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
 pub struct Choice {
     pub value: String,
     pub label: String,

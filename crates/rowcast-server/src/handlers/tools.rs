@@ -86,6 +86,10 @@ pub(crate) async fn map(State(app): State<App>, Given(of): Given<MapOf>) -> Answ
     ok(&Mapped { records })
 }
 
+pub(crate) async fn suggest(State(app): State<App>, Of(name): Of<String>) -> Answered {
+    ok(&rowcast_app::suggest::suggest(&app.service.project(), &name).await?)
+}
+
 /// Which tests.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -163,6 +167,30 @@ pub(crate) async fn test_connector(State(app): State<App>, Of(name): Of<String>)
     // A name is never taken for a path.
     connectors::show(Some(&project), &name)?;
     ok(&connectors::test(Some(&project), &[name]).await?)
+}
+
+/// Which field.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChoicesOf {
+    /// The field; members of objects after a dot.
+    field: String,
+    /// The object; may be left out where there is one.
+    #[serde(default)]
+    object: String,
+    /// Other fields, where the choice depends on them.
+    #[serde(default)]
+    fields: serde_json::Map<String, Value>,
+}
+
+pub(crate) async fn choices(
+    State(app): State<App>,
+    Of(name): Of<String>,
+    Given(of): Given<ChoicesOf>,
+) -> Answered {
+    let fields = Value::Object(of.fields).to_string();
+    let project = app.service.project();
+    ok(&connectors::choices(&project, &name, &of.object, &of.field, &fields).await?)
 }
 
 /// One record.
