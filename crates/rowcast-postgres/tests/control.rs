@@ -269,7 +269,11 @@ async fn shape(database: &Database) -> Vec<String> {
 async fn every_earlier_layout_is_brought_up_and_its_jobs_go_on() {
     let (now, _) = prepared("control_now").await;
     let wanted = shape(&now).await;
-    let dumps = [include_str!("control_1.sql"), include_str!("control_2.sql")];
+    let dumps = [
+        include_str!("control_1.sql"),
+        include_str!("control_2.sql"),
+        include_str!("control_3.sql"),
+    ];
     for (number, dump) in dumps.into_iter().enumerate() {
         let layout = number + 1;
         let database = Cluster::shared().database(&format!("control_of_{layout}"));
