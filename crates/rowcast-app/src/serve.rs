@@ -34,7 +34,7 @@ pub use files::{Expected, FileRequest, FileView};
 pub use hooks::{HookAnswer, HookRequest};
 pub use live::{Live, LiveRun};
 pub use requests::{AuditRow, Repeat};
-pub use retl::{RetlFilter, RetlMetrics, RetlStatus, RetlSync, RetlTotal, is_running, retl_status};
+pub use retl::{RetlFilter, RetlMetrics, RetlStatus, RetlSync, RetlTotal, retl_status};
 pub use tokens::{Caller, Scope, TokenMade, TokenRequest, TokenView};
 
 use crate::run::RunRequest;

@@ -48,18 +48,30 @@ async fn of_many_servers_one_moves_a_watch_and_tells() {
             let control = control.beside();
             servers.spawn(async move {
                 let id = format!("alert_{version}");
-                let messages = [message(&id, "ops", "failed"), message(&id, "mail", "failed")];
-                control.move_watch(&moved(version, &messages)).await.unwrap()
+                let messages = [
+                    message(&id, "ops", "failed"),
+                    message(&id, "mail", "failed"),
+                ];
+                control
+                    .move_watch(&moved(version, &messages))
+                    .await
+                    .unwrap()
             });
         }
         let won = servers.join_all().await;
         assert_eq!(won.iter().filter(|won| **won).count(), 1, "{won:?}");
     }
-    let rows = control.watches(&["orders".into(), "other".into()]).await.unwrap();
+    let rows = control
+        .watches(&["orders".into(), "other".into()])
+        .await
+        .unwrap();
     let orders = rows.iter().find(|row| row.sync == "orders").unwrap();
     assert_eq!((orders.version, orders.news), (20, false));
     let channels = control.channels("shop").await.unwrap();
-    let waiting: Vec<_> = channels.iter().map(|row| (&*row.channel, row.waiting)).collect();
+    let waiting: Vec<_> = channels
+        .iter()
+        .map(|row| (&*row.channel, row.waiting))
+        .collect();
     assert_eq!(waiting, [("mail", 20), ("ops", 20)]);
     assert!(control.channels("another").await.unwrap().is_empty());
 }
@@ -75,7 +87,10 @@ async fn messages_about_one_thing_go_out_in_order_and_again_until_they_are_settl
     ];
     assert!(control.move_watch(&moved(0, &messages)).await.unwrap());
     let next = async |busy: &[String]| control.claim_message("shop", busy, LEASE).await.unwrap();
-    assert_eq!(control.claim_message("another", &[], LEASE).await.unwrap(), None);
+    assert_eq!(
+        control.claim_message("another", &[], LEASE).await.unwrap(),
+        None
+    );
     let first = next(&[]).await.unwrap();
     assert_eq!((first.id, &*first.channel, first.attempt), (1, "ops", 1));
     // The second about it waits for the first; another thing and another channel do not.
@@ -83,7 +98,10 @@ async fn messages_about_one_thing_go_out_in_order_and_again_until_they_are_settl
     assert_eq!(next(&[]).await.map(|m| m.channel).as_deref(), Some("mail"));
     assert_eq!(next(&[]).await, None);
     let failed = Some("no answer");
-    control.settle_message(&first, failed, Some(Duration::ZERO)).await.unwrap();
+    control
+        .settle_message(&first, failed, Some(Duration::ZERO))
+        .await
+        .unwrap();
     let again = next(&[]).await.unwrap();
     assert_eq!((again.id, again.attempt), (1, 2));
     // Who was overtaken settles nothing.
@@ -91,7 +109,10 @@ async fn messages_about_one_thing_go_out_in_order_and_again_until_they_are_settl
     assert_eq!(next(&[]).await, None);
     control.settle_message(&again, failed, None).await.unwrap();
     let ops = control.channels("shop").await.unwrap().remove(1);
-    assert_eq!((ops.given_up, ops.waiting, ops.error.as_deref()), (1, 2, failed));
+    assert_eq!(
+        (ops.given_up, ops.waiting, ops.error.as_deref()),
+        (1, 2, failed)
+    );
     let second = next(&[]).await.unwrap();
     assert_eq!(second.id, 2);
     control.settle_message(&second, None, None).await.unwrap();
@@ -151,7 +172,10 @@ async fn an_event_starts_its_jobs_once_however_often_it_comes() {
                 request: "{}",
                 queue: false,
             });
-            control.event("dbt", "wev_1", "dbt", &started).await.unwrap()
+            control
+                .event("dbt", "wev_1", "dbt", &started)
+                .await
+                .unwrap()
         });
     }
     let won: Vec<_> = servers.join_all().await.into_iter().flatten().collect();
@@ -164,7 +188,10 @@ async fn an_event_starts_its_jobs_once_however_often_it_comes() {
         request: "{}",
         queue: false,
     };
-    let other = control.event("nightly", "wev_1", "hook", &[busy]).await.unwrap();
+    let other = control
+        .event("nightly", "wev_1", "hook", &[busy])
+        .await
+        .unwrap();
     assert_eq!(other, Some(Vec::new()));
     let filter = JobFilter {
         going_on: Some(true),
@@ -174,5 +201,11 @@ async fn an_event_starts_its_jobs_once_however_often_it_comes() {
     assert_eq!((jobs.len(), total), (1, 1));
     assert_eq!(jobs[0].job.trigger, "dbt");
     control.forget_events(Duration::ZERO).await.unwrap();
-    assert!(control.event("dbt", "wev_1", "dbt", &[]).await.unwrap().is_some());
+    assert!(
+        control
+            .event("dbt", "wev_1", "dbt", &[])
+            .await
+            .unwrap()
+            .is_some()
+    );
 }

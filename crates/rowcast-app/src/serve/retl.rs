@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Ask, Service};
+use crate::Answer;
 use crate::state::admin_of;
 use crate::view::instant;
-use crate::{Answer, Failure};
 
 /// A run, with RudderStack's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -191,12 +191,6 @@ fn why(outcome: &str, job: &JobTimes, run: Option<&RunRow>) -> String {
         (_, Some(message)) => format!("{outcome}: {message}"),
         _ => outcome.to_owned(),
     }
-}
-
-/// Whether a failure only says that a run is going on.
-pub fn is_running(failure: &Failure) -> bool {
-    let codes = failure.problems.iter().map(|problem| problem.reason.code);
-    codes.into_iter().any(|code| code == Code::SyncRunning)
 }
 
 /// The status of a word.

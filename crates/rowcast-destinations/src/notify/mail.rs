@@ -61,8 +61,8 @@ impl Mail {
         message: &Message,
     ) -> Result<(), Reason> {
         let mail = self.compose(message)?;
-        let address = self
-            .address(policy)
+        let addresses = self
+            .addresses(policy)
             .await
             .map_err(|why| undelivered(&why))?;
         let tls = match self.tls {
@@ -79,6 +79,25 @@ impl Mail {
                 }
             }
         };
+        let mut last = None;
+        for address in addresses {
+            match self
+                .transport(address, tls.clone())
+                .send(mail.clone())
+                .await
+            {
+                Ok(_) => return Ok(()),
+                // Who has answered is the server; another address is the same one.
+                Err(error) if error.is_permanent() || error.is_transient() => {
+                    return Err(self.refused(&error));
+                }
+                Err(error) => last = Some(self.refused(&error)),
+            }
+        }
+        Err(last.unwrap_or_else(|| Reason::defect("a mail server without an address was kept")))
+    }
+
+    fn transport(&self, address: IpAddr, tls: Tls) -> AsyncSmtpTransport<Tokio1Executor> {
         let mut builder =
             AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.to_string())
                 .port(self.port.unwrap_or_else(|| self.tls.port()))
@@ -91,12 +110,11 @@ impl Mail {
                 password.reveal().clone(),
             ));
         }
-        let sent = builder.build().send(mail).await;
-        sent.map(|_| ()).map_err(|error| self.refused(&error))
+        builder.build()
     }
 
-    /// One of the host's addresses that may be reached.
-    async fn address(&self, policy: &AddressPolicy) -> Result<IpAddr, Reason> {
+    /// The host's addresses that may be reached; at least one.
+    async fn addresses(&self, policy: &AddressPolicy) -> Result<Vec<IpAddr>, Reason> {
         let found = match self.host.parse::<IpAddr>() {
             Ok(address) => vec![address],
             Err(_) => SystemLookup
@@ -111,11 +129,15 @@ impl Mail {
                 })?,
         };
         let mut refused = None;
+        let mut kept = Vec::new();
         for address in found {
             match policy.permit(address) {
-                Ok(()) => return Ok(address),
+                Ok(()) => kept.push(address),
                 Err(why) => refused = refused.or(Some(why)),
             }
+        }
+        if !kept.is_empty() {
+            return Ok(kept);
         }
         Err(match refused {
             Some(why) => why.reason("the mail server"),
