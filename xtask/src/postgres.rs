@@ -65,11 +65,14 @@ pub(crate) fn ensure() -> Result<PathBuf, String> {
 }
 
 /// Programs that tests start besides PostgreSQL, with the packages that bring them.
-const NEIGHBOURS: [(&str, &str); 4] = [
+const NEIGHBOURS: [(&str, &str); 7] = [
     ("aiosmtpd", "python3-aiosmtpd"),
     ("sshd", "openssh-server"),
     ("pgbouncer", "pgbouncer"),
+    ("mariadbd", "mariadb-server"),
     ("redis-server", "redis-server"),
+    ("nats-server", "nats-server"),
+    ("rabbitmq-server", "rabbitmq-server"),
 ];
 
 /// Makes sure that the servers which tests start are there. Without them the tests that need them

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rowcast_core::connector::{Build, Connector, SettingProblem};
 use rowcast_core::{Code, Descriptor, Destination, DestinationConfig, Reason};
 
-use crate::redis;
+use crate::{amqp, mysql, nats, redis};
 
 struct Kind {
     describe: fn() -> Descriptor,
@@ -30,7 +30,12 @@ macro_rules! kind {
     };
 }
 
-const KINDS: &[Kind] = &[kind!(redis, "redis")];
+const KINDS: &[Kind] = &[
+    kind!(mysql, "mysql"),
+    kind!(redis, "redis"),
+    kind!(nats, "nats"),
+    kind!(amqp, "amqp"),
+];
 
 /// What each kind says of itself, in the order of the documentation.
 pub fn descriptors() -> Vec<Descriptor> {

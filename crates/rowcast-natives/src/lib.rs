@@ -5,17 +5,22 @@
 //! and says what became of each record; it never retries, sleeps, limits, counts, logs a payload or
 //! touches state.
 
-#[cfg_attr(
-    not(feature = "redis"),
-    allow(dead_code, reason = "only its settings are described in this build")
+#![cfg_attr(
+    not(all(
+        feature = "amqp",
+        feature = "mysql",
+        feature = "nats",
+        feature = "redis"
+    )),
+    allow(dead_code, reason = "what the kinds share is whole in every build")
 )]
+
+pub mod amqp;
 mod broker;
 pub mod catalog;
-#[cfg_attr(
-    not(feature = "redis"),
-    allow(dead_code, reason = "only its settings are described in this build")
-)]
 mod connect;
+pub mod mysql;
+pub mod nats;
 pub mod redis;
 
 pub use catalog::{absent, build, build_for_check, descriptors, knows};

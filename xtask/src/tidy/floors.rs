@@ -78,6 +78,11 @@ const FENCED: &[(&str, &[&str], &str)] = &[
         "requests go through the HTTP toolkit: size caps, address policy",
     ),
     (
+        "mysql_async",
+        &["rowcast-natives"],
+        "a native kind's client stays in its module",
+    ),
+    (
         "governor",
         &["rowcast-engine"],
         "only the engine waits, retries and limits rates",

@@ -14,7 +14,7 @@ use crate::{Answer, Project};
 
 /// Settings that say which place a destination is. A changed token is the same place; a changed
 /// address is another, and state says nothing about it.
-const PLACE: [&str; 15] = [
+const PLACE: [&str; 17] = [
     "url",
     "base_url",
     "data_plane_url",
@@ -30,6 +30,8 @@ const PLACE: [&str; 15] = [
     "bucket",
     "account",
     "container",
+    "vhost",
+    "to",
 ];
 
 /// What state belongs to, without secrets (semantics 2).

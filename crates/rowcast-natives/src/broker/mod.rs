@@ -247,6 +247,13 @@ impl<P: Protocol> Broker<P> {
                         Check::failed("login", reason),
                     ];
                 }
+                if reason.code == Code::DestinationObject {
+                    return vec![
+                        Check::passed("connect", format!("{} answers", endpoint.place())),
+                        Check::passed("login", "accepted"),
+                        Check::failed("object", reason),
+                    ];
+                }
                 return vec![
                     Check::failed("connect", reason),
                     Check::skipped("login", "there is no connection"),

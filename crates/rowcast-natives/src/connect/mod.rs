@@ -143,6 +143,20 @@ impl Endpoint {
         }
     }
 
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    #[cfg(feature = "mysql")]
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    #[cfg(feature = "mysql")]
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn destination(&self) -> &str {
         &self.destination
     }
@@ -237,6 +251,18 @@ impl Endpoint {
         )
         .detail(detail)
         .hint("check the host, the port, that the server runs and that the network lets this machine out")
+    }
+
+    /// A library's connection failed before anything was sent: untrusted, or not there at all.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn not_opened(&self, error: &io::Error) -> Fault {
+        if error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<rustls::Error>())
+        {
+            return tls::refused(&self.place(), error);
+        }
+        Fault::refused(self.unreachable(&error.to_string()))
     }
 
     /// The connection broke or said nothing more after something was sent.

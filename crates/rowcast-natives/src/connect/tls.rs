@@ -119,7 +119,8 @@ fn certified(reason: Reason, certificate: &CertificateError) -> Reason {
                 ))
                 .hint("write a host name that the certificate holds")
         }
-        CertificateError::UnknownIssuer => reason
+        // A signature of another authority of the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => reason
             .detail("the server's certificate was issued by an authority that is not trusted here")
             .hint("name the authority's file in `tls_ca`, or add it to this machine's trust store"),
         other => reason

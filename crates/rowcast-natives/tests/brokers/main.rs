@@ -2,5 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
+mod amqp;
+mod nats;
 mod redis;
+#[path = "../support/mod.rs"]
 mod support;
+mod tls;

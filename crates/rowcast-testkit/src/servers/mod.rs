@@ -3,8 +3,14 @@
 //! Each runs on a loopback port of its own in a temporary folder and ends with the process that
 //! started it. A missing program is an error with the install line, never a skip.
 
+mod mariadb;
+mod nats;
+mod rabbitmq;
 mod redis;
 
+pub use mariadb::MariaDb;
+pub use nats::{Nats, Stored};
+pub use rabbitmq::RabbitMq;
 pub use redis::Redis;
 
 use std::io::{BufRead as _, BufReader};
@@ -18,9 +24,10 @@ use crate::postgres::{as_server, give_to_server};
 /// Longest a server may take to say that it is ready; only a broken one gets there.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
-/// Starts the command in its own group and kills it when the pipe on its input closes, which the
-/// death of the test's process does as well.
-const WATCH: &str = r#"end=$1; shift; "$@" 2>&1 & p=$!; cat >/dev/null; kill -KILL $p; wait $p 2>/dev/null; eval "$end""#;
+/// Starts the command as a session of its own and kills all of it when the pipe on its input closes,
+/// which the death of the test's process does as well.
+const WATCH: &str =
+    r#"setsid "$@" 2>&1 & p=$!; cat >/dev/null; kill -KILL -$p; wait $p 2>/dev/null"#;
 
 /// The path of a server's program.
 ///
@@ -53,8 +60,6 @@ struct Process {
     environment: Vec<(String, String)>,
     /// What it prints when it can be talked to.
     ready: &'static str,
-    /// A shell command for what the server leaves behind.
-    end: String,
     watcher: Option<Child>,
 }
 
@@ -63,13 +68,11 @@ impl Process {
         command: Vec<String>,
         environment: Vec<(String, String)>,
         ready: &'static str,
-        end: String,
     ) -> Self {
         let mut process = Self {
             command,
             environment,
             ready,
-            end,
             watcher: None,
         };
         process.run();
@@ -79,7 +82,7 @@ impl Process {
     /// Starts it again as it was, and waits until it is ready.
     fn run(&mut self) {
         let mut watcher = as_server("sh")
-            .args(["-c", WATCH, "sh", &self.end])
+            .args(["-c", WATCH, "sh"])
             .args(&self.command)
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::piped())

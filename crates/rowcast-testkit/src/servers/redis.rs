@@ -67,12 +67,7 @@ impl Redis {
             "--appendfsync".into(),
             "always".into(),
         ];
-        let process = Process::start(
-            command.to_vec(),
-            Vec::new(),
-            "Ready to accept connections",
-            String::new(),
-        );
+        let process = Process::start(command.to_vec(), Vec::new(), "Ready to accept connections");
         Self {
             port,
             process,

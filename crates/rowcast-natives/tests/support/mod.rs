@@ -1,6 +1,8 @@
 //! Configurations, records and bodies for every kind, and a destination that mends the server after
 //! its first refusal.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -168,5 +170,31 @@ impl<F: Fn() + Send + Sync> Destination for Mended<F> {
 
     fn render(&self, batch: &Batch) -> Vec<String> {
         self.inner.render(batch)
+    }
+}
+
+/// A certificate for 127.0.0.1 that is its own authority, with its key, and the file of it.
+pub(crate) struct Certificate {
+    pub(crate) pem: String,
+    pub(crate) key: String,
+    dir: tempfile::TempDir,
+}
+
+impl Certificate {
+    pub(crate) fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let pem = made.cert.pem();
+        std::fs::write(dir.path().join("ca.pem"), &pem).unwrap();
+        Self {
+            pem,
+            key: made.signing_key.serialize_pem(),
+            dir,
+        }
+    }
+
+    /// What `tls_ca` takes.
+    pub(crate) fn file(&self) -> String {
+        self.dir.path().join("ca.pem").display().to_string()
     }
 }
