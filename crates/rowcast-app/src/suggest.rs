@@ -75,13 +75,13 @@ pub async fn suggest(project: &Project, name: &str) -> Answer<Suggestion> {
         Value::Object(members) => members.iter().map(|(name, _)| name.to_string()).collect(),
         _ => Vec::new(),
     };
-    let matched: Vec<String> = match sync.match_on.is_empty() {
-        true => keys.iter().map(ToString::to_string).collect(),
-        false => sync
-            .match_on
+    let matched: Vec<String> = if sync.match_on.is_empty() {
+        keys.iter().map(ToString::to_string).collect()
+    } else {
+        sync.match_on
             .iter()
             .map(|(field, _)| field.to_string())
-            .collect(),
+            .collect()
     };
     let taken: Vec<String> = read_columns(sync);
     let known: Vec<String> = mapped.into_iter().chain(matched).collect();

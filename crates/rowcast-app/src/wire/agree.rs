@@ -94,9 +94,10 @@ fn problems(sync: &Sync, keys: &[Name], schema: &ObjectSchema) -> Vec<Problem> {
         .iter()
         .filter(|field| creates && field.required)
     {
-        let matched = match sync.match_on.is_empty() {
-            true => keys.contains(&field.name),
-            false => sync.match_on.iter().any(|(name, _)| *name == field.name),
+        let matched = if sync.match_on.is_empty() {
+            keys.contains(&field.name)
+        } else {
+            sync.match_on.iter().any(|(name, _)| *name == field.name)
         };
         let mapped = matched || members.iter().any(|(name, _)| *name == field.name);
         if !mapped {

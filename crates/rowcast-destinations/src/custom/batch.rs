@@ -155,7 +155,7 @@ fn wire_value(field: &Field, value: &Value) -> Result<Value, Reason> {
 }
 
 fn one(field: &Field, value: &Value) -> Result<Value, Reason> {
-    let name = match field.field_type {
+    let name = match field.kind {
         FieldType::Boolean => "boolean",
         FieldType::Integer => "integer",
         FieldType::Float => "number",
@@ -176,7 +176,7 @@ fn one(field: &Field, value: &Value) -> Result<Value, Reason> {
             field.type_name()
         ))
     })?;
-    Ok(match (field.field_type, cast) {
+    Ok(match (field.kind, cast) {
         // Exact digits survive no JSON parser that reads numbers as floats.
         (FieldType::Decimal, value) if !value.is_null() => to_text(&value).into(),
         // Times without a zone are UTC, as the protocol has them.
@@ -237,9 +237,10 @@ fn judge(result: &Value, service: &Service) -> Outcome {
                 Code::DestinationRejected,
                 "the connector rejected the record",
             );
-            Outcome::Rejected(match words.is_empty() {
-                true => reason,
-                false => reason.detail(service.tidy(&words)),
+            Outcome::Rejected(if words.is_empty() {
+                reason
+            } else {
+                reason.detail(service.tidy(&words))
             })
         }
         _ => no_result(

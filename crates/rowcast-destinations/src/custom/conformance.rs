@@ -273,9 +273,10 @@ impl Suite {
         self.note(
             "end of input",
             "the program ends when its standard input does",
-            match ends {
-                true => Ok("it ended".to_owned()),
-                false => Err(format!("it still runs after {} s", END_WITHIN.as_secs())),
+            if ends {
+                Ok("it ended".to_owned())
+            } else {
+                Err(format!("it still runs after {} s", END_WITHIN.as_secs()))
             },
         );
     }

@@ -8,6 +8,7 @@ use rowcast_core::{
     Capabilities, Check, Code, DestinationConfig, Fault, Mode, Name, Operation, Reason, Value,
 };
 
+use super::batch::Plan;
 use super::link::Link;
 use super::protocol::{self, Field, Object, Request, Told};
 
@@ -106,6 +107,15 @@ impl Learned {
         schema(&self.object, &self.fields)
     }
 
+    /// What batches are written into.
+    pub(super) fn plan(&self) -> Plan<'_> {
+        Plan {
+            object: &self.object,
+            fields: &self.fields,
+            identifier: &self.identifier,
+        }
+    }
+
     /// One line for `check`.
     pub(super) fn summary(&self) -> String {
         let capabilities = &self.capabilities;
@@ -169,9 +179,10 @@ fn identifier(wanted: &Wanted, object: &Object, fields: &[Field]) -> Result<Name
             Code::InvalidSetting,
             format!("{} is not found by the field `{named}`", object.api_name),
         )
-        .detail(match possible.is_empty() {
-            true => "the connector names no field as identifier".to_owned(),
-            false => format!("its identifiers are {}", possible.join(", ")),
+        .detail(if possible.is_empty() {
+            "the connector names no field as identifier".to_owned()
+        } else {
+            format!("its identifiers are {}", possible.join(", "))
         })
         .hint(format!(
             "write `match_on: {{ {}: COLUMN }}` in the sync",

@@ -24,7 +24,6 @@ use rowcast_core::{
 };
 use tokio::sync::OnceCell;
 
-use self::batch::Plan;
 use self::learned::{Learned, Wanted};
 use self::link::Link;
 use self::protocol::Request;
@@ -95,14 +94,6 @@ impl Custom {
             .await
     }
 
-    fn plan<'a>(&'a self, learned: &'a Learned) -> Plan<'a> {
-        Plan {
-            object: &learned.object,
-            fields: &learned.fields,
-            identifier: &learned.identifier,
-        }
-    }
-
     async fn deliver(&self, batch: &Batch) -> Result<Vec<Outcome>, Fault> {
         if batch.records.is_empty() {
             return Ok(Vec::new());
@@ -117,7 +108,7 @@ impl Custom {
                 ),
             });
         }
-        let params = self.plan(learned).params(batch);
+        let params = learned.plan().params(batch);
         // Every record has an outcome before the first is known, so that none can be missed.
         let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.records.len()];
         for (position, reason) in params.failed {
@@ -237,7 +228,7 @@ impl Destination for Custom {
         let Some(learned) = self.learned.get() else {
             return Vec::new();
         };
-        let params = self.plan(learned).params(batch);
+        let params = learned.plan().params(batch);
         let request = Request::new("sync_batch", &params.text);
         let sent = (!params.held.is_empty())
             .then(|| self.link.render(&request, Some(&batch.idempotency_key())));

@@ -176,7 +176,7 @@ impl FieldType {
 
     fn parse(word: &str) -> Option<Self> {
         let known = Self::ALL.iter().find(|(known, _)| *known == word);
-        known.map(|(_, field_type)| *field_type)
+        known.map(|(_, kind)| *kind)
     }
 
     /// The protocol's word.
@@ -196,7 +196,7 @@ pub(super) struct Field {
     pub(super) required: bool,
     pub(super) createable: bool,
     pub(super) updateable: bool,
-    pub(super) field_type: FieldType,
+    pub(super) kind: FieldType,
     pub(super) array: bool,
 }
 
@@ -207,7 +207,7 @@ impl Field {
             Value::List(items) => (true, items.first().unwrap_or(&Value::Null)),
             other => (false, other),
         };
-        let field_type = match one {
+        let kind = match one {
             Value::Bool(_) => FieldType::Boolean,
             Value::Int(_) => FieldType::Integer,
             Value::Float { .. } => FieldType::Float,
@@ -223,7 +223,7 @@ impl Field {
             required: false,
             createable: true,
             updateable: true,
-            field_type,
+            kind,
             array,
         }
     }
@@ -235,7 +235,7 @@ impl Field {
 
     /// The type as people read it: `string`, `list of string`.
     pub(super) fn type_name(&self) -> String {
-        let word = self.field_type.as_str();
+        let word = self.kind.as_str();
         if self.array {
             format!("list of {word}")
         } else {
@@ -258,7 +258,7 @@ impl Field {
             self.required,
             self.createable,
             self.updateable,
-            self.field_type.as_str(),
+            self.kind.as_str(),
             self.array,
         ));
     }
@@ -290,7 +290,7 @@ pub(super) fn fields(result: &Value) -> Result<Told<Field>, String> {
             updateable: flag("updateable", true),
             array: flag("array", false),
             label: text(item, "label").unwrap_or_else(|| name.clone()),
-            field_type: text(item, "type")
+            kind: text(item, "type")
                 .and_then(|word| FieldType::parse(&word))
                 .unwrap_or_else(|| {
                     complaints.push(format!(
@@ -299,7 +299,7 @@ pub(super) fn fields(result: &Value) -> Result<Told<Field>, String> {
                     FieldType::String
                 }),
         };
-        let findable = matches!(field.field_type, FieldType::String | FieldType::Integer);
+        let findable = matches!(field.kind, FieldType::String | FieldType::Integer);
         if field.identifier && (field.array || !findable) {
             complaints.push(format!(
                 "field {name} can't be an identifier: only one string or integer can"

@@ -113,9 +113,10 @@ impl Web {
 
     fn prepared(&self, request: &Request, key: Option<&str>) -> Prepared {
         let mut url = self.root.clone();
-        let mut shown = match self.secret_root {
-            true => "***".to_owned(),
-            false => url.to_string(),
+        let mut shown = if self.secret_root {
+            "***".to_owned()
+        } else {
+            url.to_string()
         };
         self.sender.auth.push_query(&mut url, &mut shown);
         let mut headers = vec![(CONTENT_TYPE, HeaderValue::from_static("application/json"))];

@@ -213,9 +213,10 @@ impl Root {
             secrets.push(text);
             secrets.extend(secret_parts(&url));
         }
-        let host = match secret {
-            true => "***".to_owned(),
-            false => url.host_str().unwrap_or_default().to_owned(),
+        let host = if secret {
+            "***".to_owned()
+        } else {
+            url.host_str().unwrap_or_default().to_owned()
         };
         Some(Self { url, secret, host })
     }

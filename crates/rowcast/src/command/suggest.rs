@@ -31,9 +31,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
     let project =
         Project::load_to_complete(global.project.as_deref(), global.env.as_deref(), &args.sync)?;
     let found = rowcast_app::suggest::suggest(&project, &args.sync).await?;
-    context.output.answer(&found, |style| match args.yaml {
-        true => found.yaml.clone(),
-        false => text(style, &found),
+    context.output.answer(&found, |style| {
+        if args.yaml {
+            found.yaml.clone()
+        } else {
+            text(style, &found)
+        }
     });
     Ok(Exit::Succeeded)
 }

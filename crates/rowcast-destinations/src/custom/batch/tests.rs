@@ -7,9 +7,9 @@ use rowcast_core::{Key, Operation, RunContext};
 
 use super::*;
 
-fn field(name: &str, field_type: FieldType) -> Field {
+fn field(name: &str, kind: FieldType) -> Field {
     Field {
-        field_type,
+        kind,
         identifier: name == "id",
         ..Field::new_on_write(&name.into(), &Value::Null)
     }

@@ -10,7 +10,7 @@ const NUMBERS_FROM: i64 = 990_000_000;
 
 /// The value by which the record of this number is found.
 pub(super) fn identifier(field: &Field, number: usize) -> Value {
-    match field.field_type {
+    match field.kind {
         FieldType::Integer => Value::Int(NUMBERS_FROM + number as i64),
         _ if is_email(field) => format!("rowcast-test-{number}@example.com").into(),
         _ => format!("rowcast-test-{number}").into(),
@@ -24,15 +24,17 @@ pub(super) fn record(fields: &[Field], by: &Field, number: usize) -> Object {
         .filter(|field| field.api_name != by.api_name && field.createable);
     let mut record = vec![(by.api_name.clone(), identifier(by, number))];
     for field in others {
-        let value = match field.identifier {
-            true => identifier(field, number),
-            false => value(field),
+        let value = if field.identifier {
+            identifier(field, number)
+        } else {
+            value(field)
         };
         record.push((
             field.api_name.clone(),
-            match field.array {
-                true => Value::List(vec![value]),
-                false => value,
+            if field.array {
+                Value::List(vec![value])
+            } else {
+                value
             },
         ));
     }
@@ -44,8 +46,8 @@ pub(super) fn bad(fields: &[Field], by: &Field, number: usize) -> Option<Object>
     let mut record = record(fields, by, number);
     let others = || fields.iter().filter(|field| field.api_name != by.api_name);
     let position = |field: &Field| record.iter().position(|(name, _)| *name == field.api_name);
-    let mistyped = others()
-        .find(|field| field.createable && !field.array && field.field_type != FieldType::String);
+    let mistyped =
+        others().find(|field| field.createable && !field.array && field.kind != FieldType::String);
     if let Some(position) = mistyped.and_then(position) {
         record[position].1 = "this is no such value".into();
         return Some(record);
@@ -62,7 +64,7 @@ fn is_email(field: &Field) -> bool {
 }
 
 fn value(field: &Field) -> Value {
-    let text = match field.field_type {
+    let text = match field.kind {
         FieldType::Boolean => "true",
         FieldType::Decimal => "\"1.50\"",
         FieldType::Float => "0.5",

@@ -351,9 +351,10 @@ async fn all(link: &Link, requests: &[Request]) -> Vec<Result<String, Wrong>> {
                 });
             }
         }
-        match done.iter().all(Option::is_some) {
-            true => std::task::Poll::Ready(()),
-            false => std::task::Poll::Pending,
+        if done.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
         }
     })
     .await;

@@ -75,9 +75,10 @@ impl Running {
     pub(super) fn start(command: &Command) -> Result<Self, Reason> {
         let program = &command.words[0];
         // A path with a folder is one of the project's; a bare name is looked up.
-        let path = match program.contains('/') {
-            true => command.dir.join(program),
-            false => program.into(),
+        let path = if program.contains('/') {
+            command.dir.join(program)
+        } else {
+            program.into()
         };
         let mut builder = tokio::process::Command::new(path);
         builder
@@ -347,9 +348,10 @@ impl Shared {
             .last_errors
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let detail = match last.is_empty() {
-            true => how,
-            false => format!("{how}; it wrote: {}", last.join(" | ")),
+        let detail = if last.is_empty() {
+            how
+        } else {
+            format!("{how}; it wrote: {}", last.join(" | "))
         };
         let reason = Reason::new(
             Code::DestinationUnreachable,
