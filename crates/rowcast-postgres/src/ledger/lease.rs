@@ -62,7 +62,15 @@ pub(crate) fn is_dead(owner: &str) -> bool {
     let Ok(pid) = pid.parse::<u32>() else {
         return false;
     };
-    host == boot() && !start.is_empty() && started(pid).as_deref() != Some(start)
+    // Whoever may not see the first process may not see those of others: they are there, but hidden.
+    let visible = started(1).is_some();
+    host == boot() && gone(start, started(pid).as_deref(), visible)
+}
+
+/// Whether a process that began at `start` is gone, when its number now belongs to one that began at
+/// `found`.
+fn gone(start: &str, found: Option<&str>, visible: bool) -> bool {
+    !start.is_empty() && found.map_or(visible, |found| found != start)
 }
 
 /// A taken lease.
@@ -300,5 +308,18 @@ mod tests {
             "same number, other start"
         );
         assert!(!is_dead("another-host:1:1"));
+    }
+
+    #[test]
+    fn a_process_that_is_hidden_is_not_taken_for_dead() {
+        assert!(gone("7", None, true));
+        assert!(gone("7", Some("8"), true));
+        assert!(gone("7", Some("8"), false));
+        assert!(!gone("7", Some("7"), false));
+        assert!(
+            !gone("7", None, false),
+            "hidepid, or ProtectProc of systemd"
+        );
+        assert!(!gone("", None, true), "its start was never known");
     }
 }
