@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use rowcast_testkit::api::{Act, Api, BadRecords, Script};
+use rowcast_testkit::api::{Act, Answer, Api, BadRecords, Script};
 use rowcast_testkit::postgres::{Cluster, Database};
 
 mod terminal;
@@ -249,4 +249,55 @@ async fn one_failing_sync_does_not_stop_the_others() {
     assert_eq!(view["runs"][0]["sync"], "crm");
     assert_eq!(view["runs"][0]["delivered"], 100);
     assert_eq!(view["failed"][0]["sync"], "broken");
+}
+
+#[tokio::test]
+async fn rule_25_the_views_add_up_whatever_became_of_the_runs() {
+    let shop = Shop::open("cli_views").await;
+    let sql = async |sql: &str| shop.client.batch_execute(sql).await.unwrap();
+    // partial, succeeded with some left, failed, held, with invalid keys.
+    shop.api
+        .refuse(BadRecords::by_record(BadRecords::ids(&[7, 8])));
+    shop.run("run", 0);
+    shop.api.behave();
+    sql("UPDATE customers SET email = 'new' || id WHERE id > 20").await;
+    shop.run("run --limit 10", 0);
+    shop.api
+        .script(Script::always(Act::Answer(Answer::status(401))));
+    shop.run("run", 1);
+    shop.api.behave();
+    sql("DELETE FROM customers WHERE id > 40").await;
+    shop.run("run", 4);
+    shop.run("run --override removed", 0);
+    let states = "SELECT string_agg(DISTINCT status, ' ' ORDER BY status) FROM _rowcast.runs";
+    let states: String = shop.client.query_one(states, &[]).await.unwrap().get(0);
+    assert_eq!(states, "failed held partial succeeded");
+    let unbalanced = "SELECT count(*) FROM _rowcast.runs WHERE finished_at IS NULL OR
+        read IS DISTINCT FROM unchanged + added + updated + retried_present + invalid_keys OR
+        added + updated + removed + retried IS DISTINCT FROM
+          delivered + skipped + invalid + rejected + held + pending OR
+        database_us IS NULL OR database_us > duration_us + 1000000 OR
+        wal_of IS NULL OR wal_bytes < 0 OR jsonb_array_length(phases) < 2";
+    let unbalanced: i64 = shop.client.query_one(unbalanced, &[]).await.unwrap().get(0);
+    assert_eq!(unbalanced, 0);
+    // Rows that were refused are told in both views.
+    let told = "SELECT (SELECT sum(rejected) FROM _rowcast.runs)::bigint,
+        (SELECT count(*) FROM _rowcast.row_log WHERE outcome = 'rejected')";
+    let told = shop.client.query_one(told, &[]).await.unwrap();
+    assert_eq!(told.get::<_, i64>(0), told.get::<_, i64>(1));
+
+    // And as the command shows them.
+    let shown = shop.json("runs crm --json", 0);
+    let first = &shown[shown.as_array().unwrap().len() - 1];
+    let cost = &first["cost"];
+    assert!(
+        cost["database_ms"].is_u64() && cost["wal_bytes"].as_u64() > Some(0),
+        "{first}"
+    );
+    assert_eq!(cost["rows_read"], 100);
+    let text = shop.run("runs crm --cost", 0).stdout;
+    assert!(
+        text.contains("in database") && text.contains("deliver"),
+        "{text}"
+    );
 }

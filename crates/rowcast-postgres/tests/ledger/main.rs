@@ -19,4 +19,5 @@ mod modes;
 mod outcomes;
 mod recent;
 mod resend;
+mod retention;
 mod schema;
