@@ -54,7 +54,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["soak", ..] => service::Options::read(&words[1..]).and_then(|o| service::soak::run(&o)),
-        ["service", ..] => service::Options::read(&words[1..]).and_then(|o| service::speed::run(&o)),
+        ["service", ..] => {
+            service::Options::read(&words[1..]).and_then(|o| service::speed::run(&o))
+        }
         ["--help" | "-h" | "help"] => {
             say(options::HELP);
             Ok(())

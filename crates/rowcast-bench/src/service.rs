@@ -101,6 +101,13 @@ pub(crate) fn measured<T: Serialize>(
         let date = cluster.psql("postgres", "SELECT current_date")?;
         Ok((done, cluster.version()?, date))
     });
+    if done.is_err() {
+        let log = std::fs::read_to_string(folder.join("serve.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        for line in &lines[lines.len().saturating_sub(20)..] {
+            crate::terminal::complain(line);
+        }
+    }
     let removed = std::fs::remove_dir_all(&folder);
     let (done, server, date) = done?;
     removed.map_err(|e| format!("could not remove {}: {e}", folder.display()))?;

@@ -53,7 +53,7 @@ impl Server {
             let left = until.saturating_duration_since(Instant::now());
             let line = head.recv_timeout(left).map_err(|_| {
                 let _ = child.kill();
-                "the server did not start; see serve.log".to_owned()
+                "the server did not start".to_owned()
             })?;
             if let Some((_, found)) = line.rsplit_once("shown again: ") {
                 token = Some(found.trim().to_owned());

@@ -24,7 +24,7 @@ const LINES: u64 = 1_000_000;
 /// Lines of the one run with the longest row log.
 const LINES_BIG: u64 = 500_000;
 const SYNCS: usize = 20;
-/// Syncs by the clock, each every ten seconds and in a second of its own.
+/// Syncs by the clock, each every ten seconds.
 const CLOCKS: usize = 10;
 /// Requests of each kind, after a tenth as many that don't count.
 const ASKED: usize = 300;
@@ -105,10 +105,10 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 fn measure(options: &Options, cluster: &Cluster, folder: &Path) -> Result<Speed, String> {
     let inbox = Inbox::open()?;
     people(cluster, 100)?;
-    // Each of the first ones in a second of its own, the others by hand.
+    // The first ones by the clock, apart from each other; the others by hand.
     let files = project(cluster.port, inbox.port, SYNCS, |number| {
         if number < CLOCKS {
-            format!("schedule: {{ every: 10s, jitter: 9s }}\n")
+            "schedule: { every: 10s, jitter: 9s }\n".to_owned()
         } else {
             String::new()
         }
