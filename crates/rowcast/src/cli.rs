@@ -70,9 +70,30 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) color: ColorChoice,
+    /// How the log on stderr looks: lines for people, or one JSON object a line
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_default_value = true,
+        env = "ROWCAST_LOG_FORMAT",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
+    pub(crate) log_format: LogFormat,
     /// Says more on stderr; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Global options")]
     pub(crate) verbose: u8,
+}
+
+/// How the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    // For people.
+    Text,
+    // One object a line, for programs that collect logs.
+    Json,
 }
 
 /// The commands, in the order of a first day.

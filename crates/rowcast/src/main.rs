@@ -9,6 +9,8 @@ mod output;
 mod reference;
 mod routes;
 mod signal;
+mod systemd;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,7 @@ use crate::cli::Cli;
 use crate::command::Context;
 use crate::exit::Exit;
 use crate::output::{ColorChoice, Output};
+use crate::telemetry::Telemetry;
 
 fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
 
 fn start(cli: Cli) -> Exit {
     let output = Output::new(cli.global.json, cli.global.color);
-    logging(&cli, output);
+    let telemetry = Telemetry::start(&cli, output);
     killpoint::arm();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -65,6 +68,7 @@ fn start(cli: Cli) -> Exit {
     });
     // Nothing is waited for: what must be kept was committed before the command returned.
     runtime.shutdown_background();
+    telemetry.end();
     exit
 }
 
@@ -96,25 +100,4 @@ fn usage(error: &clap::Error) -> Exit {
         output.say(&format!("error[{}]: {text}", Code::Usage));
     }
     Exit::Invalid
-}
-
-fn logging(cli: &Cli, output: Output) {
-    let level = match cli.global.verbose {
-        // A service's log is what people look at; other commands say what they did themselves.
-        0 if matches!(cli.command, cli::Command::Serve(_)) => {
-            "rowcast=info,rowcast_app=info,rowcast_server=info,warn"
-        }
-        0 => "error",
-        1 => {
-            "rowcast=info,rowcast_app=info,rowcast_engine=info,rowcast_postgres=info,rowcast_destinations=info,rowcast_natives=info,warn"
-        }
-        _ => {
-            "rowcast=debug,rowcast_app=debug,rowcast_engine=debug,rowcast_postgres=debug,rowcast_destinations=debug,rowcast_natives=debug,info"
-        }
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
-        .with_writer(std::io::stderr)
-        .with_ansi(output.stderr.colour)
-        .init();
 }

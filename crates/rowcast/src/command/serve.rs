@@ -10,6 +10,7 @@ use rowcast_server::{LISTEN, Rate, Server};
 use super::Context;
 use crate::exit::Exit;
 use crate::output::number::counted;
+use crate::systemd;
 
 /// Keeps the project's schedules and answers its HTTP API until it is stopped: starts each sync when
 /// it is due, carries on what an earlier server left, and reads the files again when they change.
@@ -73,6 +74,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Answer<Exit> {
         "serving {} on http://{address}; stop with SIGTERM or Ctrl-C, and the next start carries on",
         counted(syncs as u64, "sync")
     ));
-    tokio::join!(service.run(&context.cancel), server.serve());
+    systemd::notify("READY=1");
+    tokio::join!(service.run(&context.cancel), server.serve(), async {
+        context.cancel.cancelled().await;
+        systemd::notify("STOPPING=1");
+    });
     Ok(Exit::Succeeded)
 }
