@@ -230,7 +230,7 @@ fn look(server: &Server, cluster: &Cluster, since: Duration) -> Result<Sample, S
     let sql = format!(
         "SELECT (SELECT count(*) FROM pg_stat_activity WHERE usename = 'rowcast'), \
          (SELECT count(*) FROM _rowcast.control_job WHERE status <> 'done' \
-          AND coalesce(started_at, due_at) < clock_timestamp() - interval '{STUCK_S} seconds')"
+          AND started_at < clock_timestamp() - interval '{STUCK_S} seconds')"
     );
     let found = numbers(cluster, &sql)?;
     let memory = server.memory().ok_or("the server is gone")?;
