@@ -58,8 +58,10 @@ async fn a_run_is_remembered_for_two_days_whatever_is_asked() {
         runs: Duration::ZERO,
         row_log: Duration::ZERO,
     });
-    let done = world.run_as(&ledger, &DiffRequest::default(), false, |_| None);
-    done.await.unwrap();
+    world
+        .run_as(&ledger, &DiffRequest::default(), false, |_| None)
+        .await
+        .unwrap();
     // The guard on removals looks back a day.
     let runs = "SELECT trigger FROM _rowcast.runs WHERE trigger <> 'test' ORDER BY run";
     assert_eq!(world.texts(runs).await, ["1", "47"]);
