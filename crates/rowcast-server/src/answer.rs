@@ -43,6 +43,8 @@ impl From<Failure> for Refusal {
                 ExitClass::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
                 ExitClass::Connect => StatusCode::BAD_GATEWAY,
                 ExitClass::Held => StatusCode::CONFLICT,
+                // What a destination says or lacks is no fault of the server.
+                ExitClass::Failed if first.is_some_and(of_destination) => StatusCode::BAD_GATEWAY,
                 ExitClass::Failed => StatusCode::INTERNAL_SERVER_ERROR,
             },
         };
@@ -51,6 +53,11 @@ impl From<Failure> for Refusal {
             problems: failure.problems,
         }
     }
+}
+
+/// Whether a problem is of the family of destinations.
+fn of_destination(problem: &Problem) -> bool {
+    problem.reason.code.as_str().starts_with("E06")
 }
 
 impl From<Reason> for Refusal {
