@@ -110,7 +110,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "natives",
-        proves: "every native kind keeps the contract on its real server: MariaDB, Redis, NATS, RabbitMQ",
+        proves: "every native kind keeps the contract on its real server: MariaDB, Redis, NATS, RabbitMQ, Mosquitto",
         members: Members::Files(&[("rowcast-natives", "*"), ("rowcast", "natives")]),
         needs: Needs::Nothing,
         told: &[],

@@ -65,11 +65,12 @@ pub(crate) fn ensure() -> Result<PathBuf, String> {
 }
 
 /// Programs that tests start besides PostgreSQL, with the packages that bring them.
-const NEIGHBOURS: [(&str, &str); 7] = [
+const NEIGHBOURS: [(&str, &str); 8] = [
     ("aiosmtpd", "python3-aiosmtpd"),
     ("sshd", "openssh-server"),
     ("pgbouncer", "pgbouncer"),
     ("mariadbd", "mariadb-server"),
+    ("mosquitto", "mosquitto"),
     ("redis-server", "redis-server"),
     ("nats-server", "nats-server"),
     ("rabbitmq-server", "rabbitmq-server"),

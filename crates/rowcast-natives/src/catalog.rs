@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rowcast_core::connector::{Build, Connector, SettingProblem};
 use rowcast_core::{Code, Descriptor, Destination, DestinationConfig, Reason};
 
-use crate::{amqp, mysql, nats, redis};
+use crate::{amqp, mqtt, mysql, nats, redis};
 
 struct Kind {
     describe: fn() -> Descriptor,
@@ -35,6 +35,7 @@ const KINDS: &[Kind] = &[
     kind!(redis, "redis"),
     kind!(nats, "nats"),
     kind!(amqp, "amqp"),
+    kind!(mqtt, "mqtt"),
 ];
 
 /// What each kind says of itself, in the order of the documentation.

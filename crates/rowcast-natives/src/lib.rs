@@ -8,6 +8,7 @@
 #![cfg_attr(
     not(all(
         feature = "amqp",
+        feature = "mqtt",
         feature = "mysql",
         feature = "nats",
         feature = "redis"
@@ -19,6 +20,7 @@ pub mod amqp;
 mod broker;
 pub mod catalog;
 mod connect;
+pub mod mqtt;
 pub mod mysql;
 pub mod nats;
 pub mod redis;

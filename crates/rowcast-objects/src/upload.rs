@@ -79,7 +79,7 @@ impl Ready {
 }
 
 async fn upload(store: &dyn Store, path: &Path, file: File) -> Result<Ready, Error> {
-    let size = file.metadata().map_err(|err| local(err))?.len();
+    let size = file.metadata().map_err(local)?.len();
     let file = Arc::new(file);
     if size <= PART_BYTES {
         return Ok(Ready::Whole(path.clone(), file, size));

@@ -232,7 +232,7 @@ impl Format {
             Kind::Lines => lines::files(rows()?, &mut parts),
             Kind::Csv(columns) => columns.files(&mut rows, &mut parts),
             #[cfg(feature = "parquet")]
-            Kind::Parquet(layout) => layout.files(table, rows()?, &mut parts),
+            Kind::Parquet(_) => parquet::Layout::files(table, rows()?, &mut parts),
         }?;
         Ok(parts.files)
     }

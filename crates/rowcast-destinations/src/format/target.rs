@@ -22,7 +22,7 @@ enum Part {
     Month,
     Day,
     Hour,
-    Part,
+    Number,
 }
 
 /// The settings that say where the files go.
@@ -73,7 +73,7 @@ impl Target {
                 "put {{ run }} into the path; or, for snapshots with refresh: full, say existing: replace",
             );
         }
-        if format.splits() != path.parts.contains(&Part::Part) {
+        if format.splits() != path.parts.contains(&Part::Number) {
             problems.add(
                 "settings.path",
                 "the parts of a run need names of their own",
@@ -117,7 +117,7 @@ impl PathTemplate {
                 "month" => Part::Month,
                 "day" => Part::Day,
                 "hour" => Part::Hour,
-                "part" => Part::Part,
+                "part" => Part::Number,
                 other => {
                     return Err(format!(
                         "{{{{ {other} }}}} is not known here: a path knows sync, object, run, part, date, year, month, day and hour, never a row"
@@ -178,7 +178,7 @@ impl PathTemplate {
                 Part::Day => path.push_str(&format!("{day:02}")),
                 Part::Hour => path.push_str(&format!("{hour:02}")),
                 // Of one width, so that names sort as the parts do.
-                Part::Part => path.push_str(&format!("{number:05}")),
+                Part::Number => path.push_str(&format!("{number:05}")),
             }
         }
         Ok(path)

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 mod amqp;
+mod mqtt;
 mod nats;
 mod redis;
 #[path = "../support/mod.rs"]

@@ -4,11 +4,13 @@
 //! started it. A missing program is an error with the install line, never a skip.
 
 mod mariadb;
+mod mosquitto;
 mod nats;
 mod rabbitmq;
 mod redis;
 
 pub use mariadb::MariaDb;
+pub use mosquitto::Mosquitto;
 pub use nats::{Nats, Stored};
 pub use rabbitmq::RabbitMq;
 pub use redis::Redis;

@@ -173,7 +173,6 @@ impl Layout {
 
     /// Turns lines of cells into files.
     pub(super) fn files<F: Write + Send>(
-        &self,
         table: &Table,
         rows: Rows,
         parts: &mut Parts<'_, F>,

@@ -204,7 +204,7 @@ impl Buffer {
         match (&mut self.values, self.kind, cell) {
             (Values::Boolean(values), _, Value::Bool(value)) => values.push(value),
             (Values::Int32(values), _, Value::Int(value)) => {
-                values.push(i32::try_from(value).ok()?)
+                values.push(i32::try_from(value).ok()?);
             }
             (Values::Int64(values), _, Value::Int(value)) => values.push(value),
             (Values::Int64(values), _, Value::Text(text)) => {
