@@ -7,8 +7,8 @@
 //! anything that a run needs to be right.
 
 mod alerts;
-mod hooks;
 mod audit;
+mod hooks;
 mod jobs;
 mod layout;
 mod repeats;
@@ -21,8 +21,8 @@ use rowcast_core::Reason;
 use tokio::sync::{Mutex, MutexGuard};
 
 pub use alerts::{ChannelRow, ClaimedMessage, EndedJob, Moved, NewMessage, WatchRow};
-pub use hooks::{JobFilter, JobTimes, Started};
 pub use audit::{AuditEntry, AuditRow};
+pub use hooks::{JobFilter, JobTimes, Started};
 pub use jobs::{Arrival, Claim, Claimed, Job, JobRow, Tick};
 pub use repeats::Repeat;
 pub use tokens::{NewToken, TokenRow};

@@ -26,7 +26,13 @@ impl Server {
         let failed = |error: std::io::Error| format!("could not start the server: {error}");
         let mut log = std::fs::File::create(folder.join("serve.log")).map_err(failed)?;
         let mut child = Command::new(rowcast)
-            .args(["serve", "--listen", "127.0.0.1:0", "--requests", "4294967295"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--requests",
+                "4294967295",
+            ])
             .arg("--project")
             .arg(folder.join("project"))
             .stdin(Stdio::null())
