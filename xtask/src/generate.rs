@@ -104,7 +104,12 @@ fn wanted(tree: &Tree) -> Result<BTreeMap<String, String>, String> {
     wanted.insert(format!("{FOLDER}rules.md"), rules::page(tree));
     let reference: Vec<(String, String)> = wanted
         .iter()
-        .filter(|(path, _)| path.starts_with(FOLDER) && path.ends_with(".md"))
+        .filter(|(path, _)| {
+            path.starts_with(FOLDER)
+                && Path::new(path)
+                    .extension()
+                    .is_some_and(|ending| ending == "md")
+        })
         .map(|(path, text)| {
             let path = path.trim_start_matches("docs/src/").to_owned();
             (path, pages::title(text).to_owned())

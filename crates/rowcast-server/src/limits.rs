@@ -57,7 +57,8 @@ impl Meter {
         if now.duration_since(entry.0) >= window {
             *entry = (now, 0);
         }
-        let left = (window - now.duration_since(entry.0))
+        let left = window
+            .saturating_sub(now.duration_since(entry.0))
             .as_millis()
             .div_ceil(1000);
         let requests = self.rate.requests.checked_sub(entry.1 + 1);
@@ -128,7 +129,7 @@ impl Names {
                 .get(name)
                 .and_then(|value: &HeaderValue| value.to_str().ok())
         };
-        let asked = uri.authority().map(|authority| authority.as_str());
+        let asked = uri.authority().map(axum::http::uri::Authority::as_str);
         let asked = asked.or_else(|| text(header::HOST)).unwrap_or_default();
         if let Some(known) = &self.known {
             let host = host(asked);
@@ -137,11 +138,7 @@ impl Names {
                 .parse::<std::net::IpAddr>()
                 .is_ok();
             let is_here = host == "localhost" || host.ends_with(".localhost");
-            if !host.is_empty()
-                && !is_address
-                && !is_here
-                && !known.iter().any(|name| *name == host)
-            {
+            if !host.is_empty() && !is_address && !is_here && !known.contains(&host) {
                 let reason = Reason::new(
                     Code::RequestInvalid,
                     format!("this server is not asked under the name {host:?}"),

@@ -124,18 +124,20 @@ async fn figures_are_well_formed_and_the_dashboard_asks_for_no_others() {
             .unwrap_or_else(|| panic!("no {name} {labels:?} in\n{text}"))
             .2
     };
+    let is = |name: &str, labels: &[(&str, &str)], value: f64| {
+        let given = of(name, labels);
+        assert!((given - value).abs() < f64::EPSILON, "{name} is {given}");
+    };
     let sync = ("sync", "crm");
     for (health, value) in [("healthy", 1.0), ("failed", 0.0), ("pending", 0.0)] {
-        assert_eq!(
-            of("rowcast_sync_health", &[sync, ("health", health)]),
-            value
-        );
+        is("rowcast_sync_health", &[sync, ("health", health)], value);
     }
-    assert_eq!(
-        of("rowcast_sync_activity", &[sync, ("activity", "pending")]),
-        1.0
+    is(
+        "rowcast_sync_activity",
+        &[sync, ("activity", "pending")],
+        1.0,
     );
-    assert_eq!(of("rowcast_sync_last_run_delivered_rows", &[sync]), 40.0);
+    is("rowcast_sync_last_run_delivered_rows", &[sync], 40.0);
     assert!(of("rowcast_sync_last_run_database_seconds", &[sync]) > 0.0);
 
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();

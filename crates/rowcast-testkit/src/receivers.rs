@@ -142,7 +142,7 @@ fn wrong(event: &Value) -> Vec<&'static str> {
             if !length(&payload["summary"]).is_some_and(|length| (1..=1_024).contains(&length)) {
                 errors.push("'payload.summary' is missing or invalid");
             }
-            if !length(&payload["source"]).is_some_and(|length| length > 0) {
+            if length(&payload["source"]).is_none_or(|length| length == 0) {
                 errors.push("'payload.source' is missing or blank");
             }
             let severities = ["critical", "warning", "error", "info"];

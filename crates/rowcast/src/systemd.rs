@@ -7,10 +7,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// Tells the state, such as `READY=1`. A service works as well when nobody hears it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the variable is systemd's, not the project's configuration"
-)]
 pub(crate) fn notify(state: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
         return;

@@ -1,6 +1,7 @@
 //! How fast rows go through the actions host: the figures of the documentation. Only when named:
 //! `cargo xtask test catalogue-pace`.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
@@ -61,11 +62,13 @@ fn paced(slug: &str, origin: &str, service: &Service, settings: &str, sync: &str
     let report = project::report(&run(project.dir(), &["run", "push", "--json"]));
     let seconds = began.elapsed().as_secs_f64();
     assert_eq!(report["delivered"], ROWS);
-    println!(
+    writeln!(
+        std::io::stdout(),
         "segment/{slug}: {ROWS} rows in {seconds:.1} s, {:.0} rows/s, {} requests",
         ROWS as f64 / seconds,
         service.api().requests()
-    );
+    )
+    .expect("print the figure");
 }
 
 #[test]

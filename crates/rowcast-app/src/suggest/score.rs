@@ -217,7 +217,7 @@ fn misfit(column: Family, field: Family) -> u8 {
         (a, b) if a == b => 0,
         (Unknown, _) | (_, Unknown) => 0,
         // Everything has a text.
-        (_, Text) | (Integer, Number) | (Moment, Date) | (_, Json) => 2,
+        (_, Text | Json) | (Integer, Number) | (Moment, Date) => 2,
         (Date, Moment) | (_, List) => 5,
         (Number, Integer) => 8,
         // Read from text, where it says so.

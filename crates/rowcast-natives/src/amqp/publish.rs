@@ -49,7 +49,7 @@ pub(crate) fn build(
         to_queue: text(config, "to").as_deref() == Some("queue"),
         routing_key,
     };
-    Broker::new(amqp, config, problems)
+    Broker::open(amqp, config, problems)
 }
 
 struct Amqp {

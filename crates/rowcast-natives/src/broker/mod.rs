@@ -153,7 +153,7 @@ pub(crate) struct Broker<P: Protocol> {
 
 impl<P: Protocol> Broker<P> {
     /// The destination of a sync.
-    pub(crate) fn new(
+    pub(crate) fn open(
         protocol: P,
         config: &DestinationConfig,
         problems: &mut Problems,

@@ -258,7 +258,7 @@ impl Endpoint {
     pub(crate) fn not_opened(&self, error: &io::Error) -> Fault {
         if error
             .get_ref()
-            .is_some_and(|inner| inner.is::<rustls::Error>())
+            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
         {
             return tls::refused(&self.place(), error);
         }

@@ -40,7 +40,7 @@ pub(crate) fn build(
         user: text(config, "user"),
         password: secret(config, "password"),
     };
-    Broker::new(mqtt, config, problems)
+    Broker::open(mqtt, config, problems)
 }
 
 struct Mqtt {

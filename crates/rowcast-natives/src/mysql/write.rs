@@ -164,10 +164,8 @@ impl Writer<'_> {
                 Operation::Delete => Vec::new(),
                 _ => self.others(record, &match_columns)?,
             };
-            for name in match_columns
-                .iter()
-                .filter(|name| self.target.column(name).is_none())
-            {
+            let unknown = |name: &&Name| self.target.column(name).is_none();
+            if let Some(name) = match_columns.iter().find(unknown) {
                 return Err(no_column(self.table, name));
             }
             let shape = Shape {

@@ -38,7 +38,7 @@ pub(crate) fn build(
         stream: text(config, "stream"),
         login: login?,
     };
-    Broker::new(nats, config, problems)
+    Broker::open(nats, config, problems)
 }
 
 fn login(config: &DestinationConfig, problems: &mut Problems) -> Option<Login> {

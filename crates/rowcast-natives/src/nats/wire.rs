@@ -142,7 +142,7 @@ pub(super) fn token(text: &str) -> String {
         }
     }
     if out.is_empty() {
-        out.push_str("%");
+        out.push('%');
     }
     out
 }

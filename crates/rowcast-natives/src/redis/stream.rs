@@ -31,7 +31,7 @@ pub(crate) fn build(
         maxlen: number(config, "maxlen"),
         exact: flag(config, "maxlen_exact").unwrap_or(false),
     };
-    Broker::new(redis, config, problems)
+    Broker::open(redis, config, problems)
 }
 
 struct Redis {

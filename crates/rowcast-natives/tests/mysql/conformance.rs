@@ -1,5 +1,6 @@
 //! The suite of every connector.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -67,7 +68,11 @@ impl Table {
 /// A cell in one form for the client's hexadecimal output and for a value that was sent. Of long
 /// ones the length will do.
 fn hex(bytes: &[u8]) -> String {
-    short(bytes.iter().map(|byte| format!("{byte:02X}")).collect())
+    let mut digits = String::new();
+    for byte in bytes {
+        write!(digits, "{byte:02X}").expect("write to a string");
+    }
+    short(digits)
 }
 
 fn short(hex: String) -> String {

@@ -64,10 +64,9 @@ impl Meter {
 
     /// The account of the run, which is kept for those who ask later.
     pub(super) async fn close(&self, client: &Client, began: &Began, version: i32) -> Cost {
-        let wal = match written(client, began, version).await {
-            Some((bytes, of)) => Some((u64::try_from(bytes).unwrap_or(0), of)),
-            None => None,
-        };
+        let wal = written(client, began, version)
+            .await
+            .map(|(bytes, of)| (u64::try_from(bytes).unwrap_or(0), of));
         let cost = Cost {
             database_us: self.so_far().as_micros() as u64,
             wal,

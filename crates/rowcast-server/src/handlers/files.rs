@@ -105,12 +105,12 @@ pub(crate) fn with_version(
     response
 }
 
-fn shown(status: StatusCode, file: &FileView) -> Answered {
-    Ok(with_version(answer(status, file), &file.version))
+fn shown(status: StatusCode, file: &FileView) -> Response<axum::body::Body> {
+    with_version(answer(status, file), &file.version)
 }
 
 pub(crate) async fn file<K: OfKind>(State(app): State<App>, Of(name): Of<String>) -> Answered {
-    shown(StatusCode::OK, &app.service.file(K::KIND, &name)?)
+    Ok(shown(StatusCode::OK, &app.service.file(K::KIND, &name)?))
 }
 
 pub(crate) async fn create<K: OfKind>(
@@ -119,7 +119,7 @@ pub(crate) async fn create<K: OfKind>(
     File(request): File,
 ) -> Answered {
     let made = app.service.create(K::KIND, request, &caller.name).await?;
-    shown(StatusCode::CREATED, &made)
+    Ok(shown(StatusCode::CREATED, &made))
 }
 
 pub(crate) async fn replace<K: OfKind>(
@@ -132,7 +132,7 @@ pub(crate) async fn replace<K: OfKind>(
     let expected = expected(&headers)?;
     let service = &app.service;
     let file = service.replace(K::KIND, &name, expected, request, &caller.name);
-    shown(StatusCode::OK, &file.await?)
+    Ok(shown(StatusCode::OK, &file.await?))
 }
 
 pub(crate) async fn delete<K: OfKind>(

@@ -39,6 +39,8 @@ impl MariaDb {
         let made = as_server(installed("mariadb-install-db", "mariadb-server"))
             .arg("--no-defaults")
             .arg(format!("--datadir={}", data.display()))
+            // Its own: those that are made at the same moment give their files the same names.
+            .arg(format!("--tmpdir={}", dir.path().display()))
             .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -69,6 +71,7 @@ impl MariaDb {
             "--no-defaults".into(),
             format!("--datadir={}", data.display()),
             format!("--socket={}", dir.path().join("socket").display()),
+            format!("--tmpdir={}", dir.path().display()),
             format!("--pid-file={}", dir.path().join("pid").display()),
             format!("--init-file={}", first.display()),
             format!("--port={port}"),

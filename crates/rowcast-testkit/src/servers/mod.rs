@@ -13,7 +13,7 @@ pub use mariadb::MariaDb;
 pub use mosquitto::Mosquitto;
 pub use nats::{Nats, Stored};
 pub use rabbitmq::RabbitMq;
-pub use redis::Redis;
+pub use redis::{Answer, Redis};
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -116,7 +116,7 @@ impl Process {
         match told.recv_timeout(PATIENCE) {
             Ok(Ok(())) => {}
             Ok(Err(said)) => panic!("{} did not start:\n{said}", self.command[0]),
-            Err(_) => panic!("{} did not become ready", self.command[0]),
+            Err(silence) => panic!("{} did not become ready: {silence}", self.command[0]),
         }
     }
 

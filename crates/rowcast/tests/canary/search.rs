@@ -7,14 +7,14 @@ use super::shop::Shop;
 use super::{BASIC, MARKERS, Tunnel, open};
 
 /// Looks for markers in everything that was printed and is kept.
-pub struct Search {
-    pub shop: Shop,
-    pub tunnels: [Tunnel; 2],
+pub(crate) struct Search {
+    pub(crate) shop: Shop,
+    pub(crate) tunnels: [Tunnel; 2],
     found: Vec<String>,
 }
 
 impl Search {
-    pub fn open(name: &str) -> Self {
+    pub(crate) fn open(name: &str) -> Self {
         let (shop, tunnels) = open(name);
         Self {
             shop,
@@ -24,7 +24,7 @@ impl Search {
     }
 
     /// The lines of private keys: none of them may be seen alone either.
-    pub fn keys(&self) -> Vec<String> {
+    pub(crate) fn keys(&self) -> Vec<String> {
         self.tunnels
             .iter()
             .flat_map(|tunnel| tunnel.private.lines())
@@ -33,7 +33,7 @@ impl Search {
             .collect()
     }
 
-    pub fn look(&mut self, place: &str, text: &str) {
+    pub(crate) fn look(&mut self, place: &str, text: &str) {
         let keys = self.keys();
         assert!(keys.len() >= 4, "{} lines of keys", keys.len());
         let markers = MARKERS.map(|(_, marker)| marker).into_iter().chain([BASIC]);
@@ -49,7 +49,7 @@ impl Search {
     }
 
     /// Runs a command in each of its loudnesses; whether it succeeds does not matter here.
-    pub fn command(&mut self, line: &str) {
+    pub(crate) fn command(&mut self, line: &str) {
         for more in ["", " -vv", " --json"] {
             let line = format!("{line}{more}");
             let done = self.shop.raw(&line);
@@ -60,7 +60,7 @@ impl Search {
     }
 
     /// Every row of every table and view of the state schemas, and every file of the project.
-    pub fn kept(&mut self) {
+    pub(crate) fn kept(&mut self) {
         let relations = self.shop.sql(
             "SELECT format('SELECT %L, t::text FROM %s t;', c.oid::regclass, c.oid::regclass)
              FROM pg_class c WHERE relnamespace = '_rowcast'::regnamespace
@@ -74,7 +74,7 @@ impl Search {
         self.files(&folder);
     }
 
-    pub fn files(&mut self, folder: &Path) {
+    pub(crate) fn files(&mut self, folder: &Path) {
         for entry in std::fs::read_dir(folder).expect("read the folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
@@ -89,7 +89,7 @@ impl Search {
         }
     }
 
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         let found: BTreeSet<String> = self.found.into_iter().collect();
         assert!(found.is_empty(), "{found:#?}");
     }

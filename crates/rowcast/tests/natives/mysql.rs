@@ -154,7 +154,7 @@ async fn check_names_a_missing_table_and_a_refused_row_is_rejected_with_the_serv
     let server = MariaDb::start();
     let source = source("native_mysql_check", 3).await;
     let project = project(&source, &server, "");
-    let checked = project.ran(&["check", "customers_to_shop"]);
+    let checked = project.ran(&["check"]);
     assert_eq!(checked.code, Some(1), "{}", checked.words());
     assert!(
         checked
