@@ -89,7 +89,10 @@ impl Golden {
         let mut settings = insta::Settings::clone_current();
         settings.add_filter(r"20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "[TIME]");
         settings.add_filter(r"log is at [0-9A-F]+/[0-9A-F]+", "log is at 0/1A2B3C4");
-        settings.add_filter(r#""(duration_ms|spool_bytes|database_ms|wal_bytes)": \d+"#, r#""$1": 0"#);
+        settings.add_filter(
+            r#""(duration_ms|spool_bytes|database_ms|wal_bytes)": \d+"#,
+            r#""$1": 0"#,
+        );
         settings.bind(|| insta::assert_snapshot!(name, self.text));
     }
 }

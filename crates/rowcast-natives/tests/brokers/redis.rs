@@ -136,9 +136,7 @@ async fn an_entry_carries_key_operation_and_idempotency_key_and_the_stream_keeps
         .iter()
         .map(|entry| {
             let fields = entry.items()[1].items().iter();
-            fields
-                .map(rowcast_testkit::servers::Answer::text)
-                .collect()
+            fields.map(rowcast_testkit::servers::Answer::text).collect()
         })
         .collect();
     let key = format!("{:032x}", 3);

@@ -170,7 +170,7 @@ async fn check_names_a_missing_table_and_a_refused_row_is_rejected_with_the_serv
         (&report["delivered"], &report["rejected"]),
         (&2.into(), &1.into())
     );
-    let rejects = project.ran(&["rejects", "customers_to_shop"]);
+    let rejects = project.ran(&["rejects", "customers_to_shop", "--json"]);
     assert!(rejects.stdout.contains("small"), "{}", rejects.words());
     assert!(!rejects.words().contains(server.password));
 }
