@@ -44,7 +44,7 @@ impl Client {
 
     fn ask(&mut self, path: &str) -> std::io::Result<(u16, String)> {
         let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: rowcast\r\nauthorization: Bearer {}\r\n\r\n",
+            "GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {}\r\n\r\n",
             self.token
         );
         self.reader.get_mut().write_all(request.as_bytes())?;
