@@ -90,9 +90,9 @@ fn sync(project: &Project, name: &str) {
 /// How many contacts arrived, each counted once.
 fn arrived(service: &Api) -> usize {
     let log = service.log();
-    let bodies = log.iter().map(|seen| -> Value {
-        serde_json::from_slice(&seen.body).expect("JSON")
-    });
+    let bodies = log
+        .iter()
+        .map(|seen| -> Value { serde_json::from_slice(&seen.body).expect("JSON") });
     let emails = bodies.flat_map(|body| {
         let contacts = body["contacts"].as_array().cloned().unwrap_or_default();
         contacts.into_iter().map(|one| one["email"].to_string())
