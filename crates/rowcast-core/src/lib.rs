@@ -20,6 +20,7 @@ pub mod killpoint;
 pub mod ledger;
 pub mod mapping;
 pub mod mode;
+pub mod progress;
 pub mod record;
 pub mod report;
 pub mod row;

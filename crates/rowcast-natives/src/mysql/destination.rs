@@ -10,7 +10,7 @@ use rowcast_core::connector::Problems;
 use rowcast_core::destination::{Committed, ObjectSchema};
 use rowcast_core::{
     Applied, Batch, BoxFuture, Capabilities, Check, Code, Destination, DestinationConfig, Fault,
-    Mode, Name, Operation, Outcome, RunContext, killpoint,
+    Mode, Name, Operation, Outcome, RunContext, killpoint, progress,
 };
 use tokio::time::timeout;
 
@@ -20,7 +20,7 @@ use super::name::TableName;
 use super::progress::Progress;
 use super::refusal::Speaker;
 use super::target::{Target, table_missing};
-use super::write::{Writer, newer};
+use super::write::Writer;
 use crate::connect::{Endpoint, text};
 
 /// Records in a batch: by default, and at most. A batch is one intent and one commit here.
@@ -179,7 +179,8 @@ impl Mysql {
             }
         }
         if !self.progress.raise(conn, context).await.map_err(fault)? {
-            return Err(Fault::fatal(newer(speaker, context)));
+            let reason = progress::fenced(speaker.destination, context);
+            return Err(Fault::fatal(reason));
         }
         let committed = self.progress.recover(conn, context).await.map_err(fault)?;
         self.read_target(conn).await?;

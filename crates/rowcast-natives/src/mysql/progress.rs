@@ -7,10 +7,11 @@
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Error};
 use rowcast_core::destination::Committed;
-use rowcast_core::{Batch, Code, Outcome, Reason, RunContext};
-use serde::{Deserialize, Serialize};
+use rowcast_core::{Batch, Code, Outcome, Reason, RunContext, progress};
 
 use super::name::ident;
+
+pub(super) use rowcast_core::progress::Claim;
 
 /// The progress tables of one database.
 #[derive(Debug, Clone)]
@@ -19,29 +20,6 @@ pub(super) struct Progress {
     /// Quoted, with the database.
     fence: String,
     delivery: String,
-}
-
-/// A rejected record as the `rowcast_delivery` table keeps it.
-#[derive(Serialize, Deserialize)]
-struct Rejected {
-    position: usize,
-    code: String,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
-}
-
-/// How a batch's claim on its delivery row ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// The row is ours: write the records.
-    New,
-    /// The batch is in the table already: a lost answer is being asked for again.
-    Present,
-    /// A newer run of the sync has been here.
-    Fenced,
 }
 
 impl Progress {
@@ -136,14 +114,10 @@ impl Progress {
         let committed = rows
             .iter()
             .filter_map(|(epoch, intent, text)| {
-                let rejected = rejected(text)?;
                 Some(Committed {
                     epoch: *epoch,
                     intent: *intent,
-                    rejected: rejected
-                        .into_iter()
-                        .map(|(position, reason)| (position, reason.to_string()))
-                        .collect(),
+                    rejected: progress::rejected_texts(text)?,
                 })
             })
             .collect();
@@ -177,8 +151,9 @@ impl Progress {
             return Ok(Claim::Fenced);
         }
         let sql = format!(
-            "INSERT IGNORE INTO {} (sync, epoch, intent, rejected) VALUES (?, ?, ?, '[]')",
-            self.delivery
+            "INSERT IGNORE INTO {} (sync, epoch, intent, rejected) VALUES (?, ?, ?, '{}')",
+            self.delivery,
+            progress::NOTHING_REJECTED
         );
         conn.exec_drop(sql, (&context.sync_id, context.epoch, batch.intent))
             .await?;
@@ -203,23 +178,13 @@ impl Progress {
         let text: Option<String> = conn
             .exec_first(sql, (&context.sync_id, context.epoch, batch.intent))
             .await?;
-        let Some(rejected) = text.as_deref().and_then(rejected) else {
-            let reason = Reason::new(
-                Code::NoResult,
-                format!(
-                    "the note of batch {} in {} can't be read",
-                    batch.intent, self.delivery
-                ),
-            );
-            return Ok(vec![Outcome::Unknown(reason); batch.records.len()]);
-        };
-        let mut outcomes = vec![Outcome::Delivered; batch.records.len()];
-        for (position, reason) in rejected {
-            if let Some(outcome) = outcomes.get_mut(position) {
-                *outcome = Outcome::Rejected(reason);
-            }
-        }
-        Ok(outcomes)
+        let count = batch.records.len();
+        Ok(progress::outcomes(
+            text.as_deref(),
+            count,
+            batch.intent,
+            &self.delivery,
+        ))
     }
 
     /// Inside the batch's transaction: notes which of its records were rejected.
@@ -229,24 +194,9 @@ impl Progress {
         batch: &Batch,
         outcomes: &[Outcome],
     ) -> Result<(), Error> {
-        let notes: Vec<Rejected> = outcomes
-            .iter()
-            .enumerate()
-            .filter_map(|(position, outcome)| match outcome {
-                Outcome::Rejected(reason) => Some(Rejected {
-                    position,
-                    code: reason.code.to_string(),
-                    message: reason.message.clone(),
-                    detail: reason.detail.clone(),
-                    hint: reason.hint.clone(),
-                }),
-                _ => None,
-            })
-            .collect();
-        if notes.is_empty() {
+        let Some(text) = progress::note(outcomes) else {
             return Ok(());
-        }
-        let text = serde_json::to_string(&notes).unwrap_or_else(|_| "[]".to_owned());
+        };
         let sql = format!(
             "UPDATE {} SET rejected = ? WHERE sync = ? AND epoch = ? AND intent = ?",
             self.delivery
@@ -255,21 +205,4 @@ impl Progress {
         conn.exec_drop(sql, (text, &context.sync_id, context.epoch, batch.intent))
             .await
     }
-}
-
-/// The rejected records of a delivery, `None` when the text is not of this module's making.
-fn rejected(text: &str) -> Option<Vec<(usize, Reason)>> {
-    let notes: Vec<Rejected> = serde_json::from_str(text).ok()?;
-    let read = |note: Rejected| {
-        Some((
-            note.position,
-            Reason {
-                code: Code::parse(&note.code)?,
-                message: note.message,
-                detail: note.detail,
-                hint: note.hint,
-            },
-        ))
-    };
-    notes.into_iter().map(read).collect()
 }

@@ -5,16 +5,9 @@
 //! `Duplicate entry 'a@b.c' for key 'email'` are cut down to what they say of the table.
 
 use mysql_async::{Error, ServerError};
-use rowcast_core::{Applied, Code, Fault, Reason};
+use rowcast_core::{Applied, Code, Fault, Reason, progress};
 
-/// What a failed statement says about its records.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// One of the records is at fault: find it.
-    Record(Reason),
-    /// All of them wait for something else.
-    Whole(Box<Fault>),
-}
+pub(super) use rowcast_core::progress::Refusal;
 
 /// Who speaks: what the messages name.
 #[derive(Debug, Clone, Copy)]
@@ -30,24 +23,22 @@ impl Speaker<'_> {
     /// Sorts the error of a statement that wrote records, before COMMIT was sent.
     pub(super) fn judge(self, error: &Error) -> Refusal {
         let Error::Server(said) = error else {
-            return Refusal::Whole(Box::new(self.lost(error, Applied::No)));
+            return Refusal::whole(self.lost(error, Applied::No));
         };
         match said.code {
             // Too many connections, memory, disk, shutdown, lock waits, deadlocks, limits of users,
             // interrupted, read-only, a cluster that is not ready, statements that took too long.
             1021 | 1037 | 1038 | 1040 | 1041 | 1053 | 1114 | 1180 | 1203 | 1205 | 1206 | 1213
             | 1226 | 1290 | 1317 | 1047 | 1792 | 1836 | 1927 | 1969 | 3024 | 3058 | 3101 | 4031 => {
-                Refusal::Whole(Box::new(self.busy(said)))
+                Refusal::whole(self.busy(said))
             }
             // Login, expired passwords, hosts that are not let in.
             1045 | 1129 | 1130 | 1251 | 1698 | 1820 | 1862 | 3118 | 3955 => {
-                Refusal::Whole(Box::new(self.login_refused(said)))
+                Refusal::whole(self.login_refused(said))
             }
             // Databases, tables, columns, privileges, syntax.
             1044 | 1049 | 1054 | 1064 | 1109 | 1142 | 1143 | 1146 | 1227 | 1295 | 1305 | 1356
-            | 1370 | 1449 | 1036 | 3105 | 1906 => {
-                Refusal::Whole(Box::new(Fault::fatal(self.unfit(said))))
-            }
+            | 1370 | 1449 | 1036 | 3105 | 1906 => Refusal::whole(Fault::fatal(self.unfit(said))),
             // Data and constraints.
             _ => Refusal::Record(self.record(said)),
         }
@@ -62,63 +53,22 @@ impl Speaker<'_> {
     }
 
     fn lost(self, error: &Error, applied: Applied) -> Fault {
-        Fault::Transient {
-            after: None,
-            applied,
-            reason: Reason::new(
-                Code::DestinationUnreachable,
-                format!(
-                    "the connection to destination `{}` was lost",
-                    self.destination
-                ),
-            )
-            .detail(error.to_string()),
-        }
+        progress::lost(self.destination, error.to_string(), applied)
     }
 
     /// COMMIT was sent and not confirmed.
     pub(super) fn commit_unconfirmed(self, error: &Error) -> Fault {
-        Fault::lost(
-            Reason::new(
-                Code::DestinationUnreachable,
-                format!(
-                    "destination `{}` did not confirm a commit to {}",
-                    self.destination, self.table
-                ),
-            )
-            .detail(error.to_string())
-            .hint("the next attempt reads from the destination whether the batch is there"),
-        )
+        progress::commit_unconfirmed(self.destination, self.table, error.to_string())
     }
 
     /// Nothing came back in time.
     pub(super) fn late(self, after: std::time::Duration, applied: Applied) -> Fault {
-        Fault::Transient {
-            after: None,
-            applied,
-            reason: Reason::new(
-                Code::DestinationBusy,
-                format!(
-                    "destination `{}` did not answer within {} s",
-                    self.destination,
-                    after.as_secs_f32()
-                ),
-            )
-            .hint("look for locks with SHOW ENGINE INNODB STATUS, or raise `timeout`"),
-        }
+        let look = "look for locks with SHOW ENGINE INNODB STATUS";
+        progress::late(self.destination, after, applied, look)
     }
 
     fn busy(self, said: &ServerError) -> Fault {
-        Fault::refused(
-            Reason::new(
-                Code::DestinationBusy,
-                format!(
-                    "destination `{}` could not take a batch now",
-                    self.destination
-                ),
-            )
-            .detail(words(said)),
-        )
+        progress::busy(self.destination, words(said))
     }
 
     fn login_refused(self, said: &ServerError) -> Fault {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Error, Params, Value as Param};
 use rowcast_core::{
-    Batch, Code, Fault, Name, Operation, Outcome, Reason, Record, Value, killpoint,
+    Batch, Code, Fault, Name, Operation, Outcome, Reason, Record, Value, killpoint, progress,
 };
 
 use super::name::TableName;
@@ -57,7 +57,11 @@ impl Writer<'_> {
         let fault = |error: Error| self.speaker.fault(&error);
         conn.query_drop("START TRANSACTION").await.map_err(fault)?;
         match self.progress.claim(conn, batch).await.map_err(fault)? {
-            Claim::Fenced => return Err(Fault::fatal(fenced(self.speaker, batch))),
+            Claim::Fenced => {
+                let destination = self.speaker.destination;
+                let reason = progress::fenced(destination, &batch.context);
+                return Err(Fault::fatal(reason));
+            }
             Claim::Present => {
                 let outcomes = self.progress.outcomes(conn, batch).await.map_err(fault)?;
                 conn.query_drop("ROLLBACK").await.map_err(fault)?;
@@ -291,25 +295,4 @@ fn params(operation: Operation, shape: &Shape, rows: &[Row]) -> Params {
             .collect(),
     };
     Params::Positional(values)
-}
-
-/// A newer run of the sync has been at the destination.
-fn fenced(speaker: Speaker<'_>, batch: &Batch) -> Reason {
-    newer(speaker, &batch.context)
-}
-
-/// As `fenced`, without a batch.
-pub(super) fn newer(speaker: Speaker<'_>, context: &rowcast_core::RunContext) -> Reason {
-    Reason::new(
-        Code::DestinationFenced,
-        format!(
-            "destination `{}` has seen a newer run of sync `{}`",
-            speaker.destination, context.sync
-        ),
-    )
-    .detail(format!("this run has epoch {}", context.epoch))
-    .hint(
-        "another worker has taken the sync over; if state was restored from a backup, see \
-         `rowcast explain E0612`",
-    )
 }

@@ -5,12 +5,13 @@
 //! committed together or not at all. Must never forget a batch that the ledger may still ask for.
 
 use rowcast_core::destination::Committed;
-use rowcast_core::{Batch, Code, Outcome, Reason, RunContext};
-use serde::{Deserialize, Serialize};
+use rowcast_core::{Batch, Code, Outcome, Reason, RunContext, progress};
 use tokio_postgres::{Client, Error};
 
 use super::ask::{self, Param};
 use crate::sql::{ident, literal};
+
+pub(super) use rowcast_core::progress::Claim;
 
 /// The progress tables of one schema.
 #[derive(Debug, Clone)]
@@ -19,29 +20,6 @@ pub(super) struct Progress {
     /// Quoted.
     fence: String,
     delivery: String,
-}
-
-/// A rejected record as the `delivery` table keeps it.
-#[derive(Serialize, Deserialize)]
-struct Rejected {
-    position: usize,
-    code: String,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
-}
-
-/// How a batch's claim on its delivery row ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Claim {
-    /// The row is ours: write the records.
-    New,
-    /// The batch is in the table already: a lost answer is being asked for again.
-    Present,
-    /// A newer run of the sync has been here.
-    Fenced,
 }
 
 impl Progress {
@@ -178,14 +156,10 @@ impl Progress {
         let committed = rows
             .iter()
             .filter_map(|row| {
-                let rejected = rejected(row.get(2))?;
                 Some(Committed {
                     epoch: row.get(0),
                     intent: row.get(1),
-                    rejected: rejected
-                        .into_iter()
-                        .map(|(position, reason)| (position, reason.to_string()))
-                        .collect(),
+                    rejected: progress::rejected_texts(row.get(2))?,
                 })
             })
             .collect();
@@ -261,23 +235,14 @@ impl Progress {
             ],
         )
         .await?;
-        let Some(rejected) = row.and_then(|row| rejected(row.get(0))) else {
-            let reason = Reason::new(
-                Code::NoResult,
-                format!(
-                    "the note of batch {} in {} can't be read",
-                    batch.intent, self.delivery
-                ),
-            );
-            return Ok(vec![Outcome::Unknown(reason); batch.records.len()]);
-        };
-        let mut outcomes = vec![Outcome::Delivered; batch.records.len()];
-        for (position, reason) in rejected {
-            if let Some(outcome) = outcomes.get_mut(position) {
-                *outcome = Outcome::Rejected(reason);
-            }
-        }
-        Ok(outcomes)
+        let note: Option<&str> = row.as_ref().map(|row| row.get(0));
+        let count = batch.records.len();
+        Ok(progress::outcomes(
+            note,
+            count,
+            batch.intent,
+            &self.delivery,
+        ))
     }
 
     /// Inside the batch's transaction: notes which of its records were rejected.
@@ -287,27 +252,9 @@ impl Progress {
         batch: &Batch,
         outcomes: &[Outcome],
     ) -> Result<(), Error> {
-        let notes: Vec<Rejected> = outcomes
-            .iter()
-            .enumerate()
-            .filter_map(|(position, outcome)| match outcome {
-                Outcome::Rejected(reason) => Some(Rejected {
-                    position,
-                    code: reason.code.to_string(),
-                    message: reason.message.clone(),
-                    detail: reason.detail.clone(),
-                    hint: reason.hint.clone(),
-                }),
-                _ => None,
-            })
-            .collect();
-        if notes.is_empty() {
+        let Some(text) = progress::note(outcomes) else {
             return Ok(());
-        }
-        // jsonb can't hold U+0000; a server's message never does, our own might quote a name.
-        let text = serde_json::to_string(&notes)
-            .unwrap_or_else(|_| "[]".to_owned())
-            .replace("\\u0000", "");
+        };
         ask::count(
             client,
             &format!(
@@ -336,21 +283,4 @@ pub(super) struct State {
     pub(super) usable: bool,
     role: String,
     database: String,
-}
-
-/// The rejected records of a delivery, `None` when the text is not of this module's making.
-fn rejected(text: &str) -> Option<Vec<(usize, Reason)>> {
-    let notes: Vec<Rejected> = serde_json::from_str(text).ok()?;
-    let read = |note: Rejected| {
-        Some((
-            note.position,
-            Reason {
-                code: Code::parse(&note.code)?,
-                message: note.message,
-                detail: note.detail,
-                hint: note.hint,
-            },
-        ))
-    };
-    notes.into_iter().map(read).collect()
 }

@@ -5,24 +5,11 @@
 //! the server's detail "Failing row contains (…)" stays behind, because it would show columns that
 //! are masked, and of "Key (email)=(…)" only the columns are kept.
 
-use rowcast_core::{Applied, Code, Fault, Reason};
+use rowcast_core::{Applied, Code, Fault, Reason, progress};
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
-/// What a failed statement says about its records.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// One of the records is at fault: find it.
-    Record(Reason),
-    /// All of them wait for something else.
-    Whole(Box<Fault>),
-}
-
-impl Refusal {
-    fn whole(fault: Fault) -> Self {
-        Self::Whole(Box::new(fault))
-    }
-}
+pub(super) use rowcast_core::progress::Refusal;
 
 /// Who speaks: what the messages name.
 #[derive(Debug, Clone, Copy)]
@@ -65,64 +52,23 @@ impl Speaker<'_> {
     }
 
     /// The connection broke.
-    pub(super) fn lost(self, error: &Error, applied: Applied) -> Fault {
-        Fault::Transient {
-            after: None,
-            applied,
-            reason: Reason::new(
-                Code::DestinationUnreachable,
-                format!(
-                    "the connection to destination `{}` was lost",
-                    self.destination
-                ),
-            )
-            .detail(words(error)),
-        }
+    fn lost(self, error: &Error, applied: Applied) -> Fault {
+        progress::lost(self.destination, words(error), applied)
     }
 
     /// COMMIT was sent and not confirmed.
     pub(super) fn commit_unconfirmed(self, error: &Error) -> Fault {
-        Fault::lost(
-            Reason::new(
-                Code::DestinationUnreachable,
-                format!(
-                    "destination `{}` did not confirm a commit to {}",
-                    self.destination, self.table
-                ),
-            )
-            .detail(words(error))
-            .hint("the next attempt reads from the destination whether the batch is there"),
-        )
+        progress::commit_unconfirmed(self.destination, self.table, words(error))
     }
 
     /// Nothing came back in time.
     pub(super) fn late(self, after: std::time::Duration, applied: Applied) -> Fault {
-        Fault::Transient {
-            after: None,
-            applied,
-            reason: Reason::new(
-                Code::DestinationBusy,
-                format!(
-                    "destination `{}` did not answer within {} s",
-                    self.destination,
-                    after.as_secs_f32()
-                ),
-            )
-            .hint("look for locks on the table in pg_stat_activity, or raise `timeout`"),
-        }
+        let look = "look for locks on the table in pg_stat_activity";
+        progress::late(self.destination, after, applied, look)
     }
 
     fn busy(self, db: &DbError) -> Fault {
-        Fault::refused(
-            Reason::new(
-                Code::DestinationBusy,
-                format!(
-                    "destination `{}` could not take a batch now",
-                    self.destination
-                ),
-            )
-            .detail(said(db)),
-        )
+        progress::busy(self.destination, said(db))
     }
 
     fn record(self, db: &DbError) -> Reason {
