@@ -1,114 +1,18 @@
 //! The project as a service: schedules that were missed, servers that are killed, stopped or have
 //! company, files that change meanwhile.
 
+#[path = "support/server.rs"]
+mod server;
 #[path = "support/shop.rs"]
 mod shop;
 #[allow(dead_code, reason = "commands here are run through the shop")]
 mod terminal;
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rowcast_testkit::api::{Act, Script};
+use server::{ENDED, Server, ask};
 use shop::{ROWS, Shop};
-
-/// What is waited for happens within this, or never.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Server {
-    child: Child,
-    lines: Receiver<String>,
-    seen: Vec<String>,
-}
-
-impl Server {
-    /// Starts a server and waits until it serves.
-    fn start(shop: &Shop, environment: &[(&str, &str)]) -> Self {
-        let mut child = shop
-            .terminal
-            .command(".", &["serve", "--listen", "127.0.0.1:0"])
-            .envs(environment.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start the server");
-        let log = BufReader::new(child.stderr.take().expect("its log"));
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut server = Self {
-            child,
-            lines,
-            seen: Vec::new(),
-        };
-        server.wait_for(&["serving"]);
-        server
-    }
-
-    /// Waits for a line of the log that has all these parts.
-    fn wait_for(&mut self, parts: &[&str]) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else {
-                panic!("no line with {parts:?} in:\n{}", self.seen.join("\n"));
-            };
-            let found = parts.iter().all(|part| line.contains(part));
-            self.seen.push(line);
-            if found {
-                return;
-            }
-        }
-    }
-
-    /// Waits for the end of a server that ends by itself.
-    fn dead(mut self) {
-        let status = self.child.wait().expect("wait for the server");
-        assert_eq!(
-            status.code(),
-            None,
-            "it ended in order:\n{}",
-            self.seen.join("\n")
-        );
-    }
-
-    /// Asks it to stop, and gives how long that took.
-    fn stop(mut self) -> Duration {
-        let pid = self.child.id().to_string();
-        let asked = Instant::now();
-        std::process::Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .expect("send the signal");
-        let status = self.child.wait().expect("wait for the server");
-        assert_eq!(status.code(), Some(0), "{}", self.seen.join("\n"));
-        asked.elapsed()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-const ENDED: [&str; 2] = ["ended", "outcome=\"succeeded\""];
-
-/// Asks for a run as the API does.
-fn ask(shop: &Shop) {
-    shop.sql(
-        "INSERT INTO _rowcast.control_job (sync, source, trigger, due_at, request, status)
-         VALUES ('customers_to_crm', 'shop', 'api', now(), '{}', 'queued')",
-    );
-}
 
 fn table(shop: &Shop) -> String {
     let rows = shop.sql("SELECT id, email, plan FROM customers ORDER BY id");
@@ -187,7 +91,7 @@ fn times_that_were_missed_are_one_run_of_one_server() {
     let second = Server::start(&shop, &[]);
     first.wait_for(&["ended", "outcome=\"succeeded\""]);
     assert_eq!(shop.delivered(), table(&shop));
-    assert!(second.stop() < PATIENCE);
+    second.stop();
     first.stop();
     let jobs = shop.sql("SELECT count(*), min(trigger) FROM _rowcast.control_job");
     assert_eq!(jobs.trim(), "1|schedule");

@@ -74,15 +74,28 @@ impl Server {
         }
     }
 
-    /// Asks it to stop, and waits for its end.
-    pub(crate) fn stop(mut self) {
+    /// Waits for the end of a server that ends by itself.
+    pub(crate) fn dead(mut self) {
+        let status = self.child.wait().expect("wait for the server");
+        assert_eq!(
+            status.code(),
+            None,
+            "it ended in order:\n{}",
+            self.seen.join("\n")
+        );
+    }
+
+    /// Asks it to stop, waits for its end, and gives how long that took.
+    pub(crate) fn stop(mut self) -> Duration {
         let pid = self.child.id().to_string();
+        let asked = Instant::now();
         std::process::Command::new("kill")
             .args(["-TERM", &pid])
             .status()
             .expect("send the signal");
         let status = self.child.wait().expect("wait for the server");
         assert_eq!(status.code(), Some(0), "{}", self.seen.join("\n"));
+        asked.elapsed()
     }
 }
 
