@@ -6,31 +6,21 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Seek as _, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt as _};
 use rowcast_core::destination::Committed;
-use rowcast_core::record::{Batch, Operation, RunContext};
+use rowcast_core::record::{Batch, RunContext};
 use rowcast_core::{
     BoxFuture, Capabilities, Check, Code, Destination, DestinationConfig, Fault, Outcome, Reason,
 };
-use rowcast_destinations::format::target::Target;
-use rowcast_destinations::format::{Format, Known};
+use rowcast_destinations::format::Format;
+use rowcast_destinations::format::draft::{self, Writing, Written, broken};
+use rowcast_destinations::format::target::{self, Target};
 
 use crate::client::Service;
 use crate::upload::{self, Store, explain};
-
-/// Records handed over at once without `batch:`.
-const RECORDS_MAX: usize = 1_000;
-/// How long one request, and the publication of a million records, may take without `timeout:`.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long one request may take.
-pub(crate) fn timeout(config: &DestinationConfig) -> Duration {
-    config.timeout.unwrap_or(TIMEOUT)
-}
 
 /// How a store can be asked whether it may be written to, without a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,16 +40,8 @@ pub(crate) struct Objects {
     pub(crate) trial: Trial,
     target: Target,
     format: Arc<Format>,
-    writing: Arc<Mutex<Writing>>,
+    writing: Writing<Draft>,
     capabilities: Capabilities,
-}
-
-/// What a run has written so far.
-#[derive(Default)]
-struct Writing {
-    /// None before the first record.
-    draft: Option<(Draft, Arc<RunContext>)>,
-    known: Known,
 }
 
 /// A file without a name: it ends with the process, however that ends.
@@ -69,11 +51,6 @@ impl Draft {
     fn new() -> Result<Self, Reason> {
         let file = tempfile::tempfile().map_err(|err| unwritten(&err))?;
         Ok(Self(BufWriter::with_capacity(1 << 16, file)))
-    }
-
-    fn append(&mut self, lines: &str) -> Result<(), Reason> {
-        let written = self.0.write_all(lines.as_bytes());
-        written.map_err(|err| unwritten(&err))
     }
 
     /// The file, flushed and at its beginning.
@@ -87,6 +64,13 @@ impl Draft {
     }
 }
 
+impl draft::Draft for Draft {
+    fn append(&mut self, lines: &str) -> Result<(), Reason> {
+        let written = self.0.write_all(lines.as_bytes());
+        written.map_err(|err| unwritten(&err))
+    }
+}
+
 fn unwritten(err: &io::Error) -> Reason {
     Reason::new(
         Code::FileUnwritable,
@@ -97,10 +81,6 @@ fn unwritten(err: &io::Error) -> Reason {
     )
     .detail(err.to_string())
     .hint("free space there, or let TMPDIR name another folder; nothing of this run was published")
-}
-
-fn broken() -> Fault {
-    Fault::fatal(Reason::defect("making the files of a run ended early"))
 }
 
 impl Objects {
@@ -120,24 +100,9 @@ impl Objects {
             trial,
             target,
             format: Arc::new(format),
-            writing: Arc::default(),
-            capabilities: Capabilities {
-                operations: Operation::ALL.to_vec(),
-                batch_records_max: config.batch_records.unwrap_or(RECORDS_MAX),
-                operation_limits: Vec::new(),
-                batch_bytes_max: config.batch_bytes.unwrap_or(8_000_000),
-                // Lines have an order: that of the changes.
-                concurrency_max: 1,
-                rate: config.rate,
-                timeout: timeout(config),
-                exactly_once: false,
-                publishes: true,
-            },
+            writing: Writing::default(),
+            capabilities: target::capabilities(config),
         }
-    }
-
-    fn writing(&self) -> MutexGuard<'_, Writing> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the first file of a run is there already.
@@ -196,8 +161,12 @@ fn path(target: &Target, context: &RunContext, part: usize) -> Result<Path, Reas
 }
 
 /// Makes the files of a run, each with where it goes.
-fn files(format: &Format, target: &Target, writing: Writing) -> Result<Vec<(Path, File)>, Reason> {
-    let Some((mut draft, context)) = writing.draft else {
+fn files(
+    format: &Format,
+    target: &Target,
+    written: Written<Draft>,
+) -> Result<Vec<(Path, File)>, Reason> {
+    let Some((mut draft, context)) = written.draft else {
         return Ok(Vec::new());
     };
     let named = |(index, file)| path(target, &context, index + 1).map(|path| (path, file));
@@ -206,7 +175,7 @@ fn files(format: &Format, target: &Target, writing: Writing) -> Result<Vec<(Path
         return Ok(vec![named((0, file))?]);
     }
     let made: Vec<BufWriter<File>> =
-        format.files(&writing.known, &mut || draft.reread(), &mut |_| {
+        format.files(&written.known, &mut || draft.reread(), &mut |_| {
             Draft::new().map(|draft| draft.0)
         })?;
     let files = made.into_iter().map(|file| {
@@ -243,7 +212,7 @@ impl Destination for Objects {
         context: &'a Arc<RunContext>,
     ) -> BoxFuture<'a, Result<Vec<Committed>, Fault>> {
         Box::pin(async move {
-            *self.writing() = Writing::default();
+            drop(self.writing.take());
             if !self.target.replaces {
                 self.refuse_existing(context).await?;
             }
@@ -252,33 +221,15 @@ impl Destination for Objects {
     }
 
     fn write<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>> {
-        Box::pin(async move {
-            let context = Arc::clone(&batch.context);
-            let (lines, outcomes) = self.format.lines(&mut self.writing().known, batch);
-            let writing = Arc::clone(&self.writing);
-            tokio::task::spawn_blocking(move || {
-                let mut writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
-                if lines.is_empty() {
-                    return Ok(());
-                }
-                let (draft, _) = match &mut writing.draft {
-                    Some(open) => open,
-                    none => none.insert((Draft::new()?, context)),
-                };
-                draft.append(&lines)
-            })
-            .await
-            .map_err(|_| broken())?
-            .map_err(Fault::fatal)?;
-            Ok(outcomes)
-        })
+        let begin = |_: &RunContext| Draft::new();
+        Box::pin(self.writing.write(&self.format, batch, begin))
     }
 
     fn finish(&self) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async {
-            let writing = std::mem::take(&mut *self.writing());
+            let written = self.writing.take();
             let (format, target) = (Arc::clone(&self.format), self.target.clone());
-            let files = tokio::task::spawn_blocking(move || files(&format, &target, writing))
+            let files = tokio::task::spawn_blocking(move || files(&format, &target, written))
                 .await
                 .map_err(|_| broken())?
                 .map_err(Fault::fatal)?;
@@ -287,13 +238,12 @@ impl Destination for Objects {
     }
 
     fn render(&self, batch: &Batch) -> Vec<String> {
-        let target = match path(&self.target, &batch.context, 1) {
-            Ok(target) => target,
-            Err(reason) => return vec![format!("# {reason}")],
-        };
-        let (lines, _) = self.format.lines(&mut Known::default(), batch);
-        let mut shown = vec![format!("write to {target} in {}:", self.place)];
-        shown.extend(lines.lines().map(str::to_owned));
-        shown
+        match path(&self.target, &batch.context, 1) {
+            Ok(target) => {
+                let place = format!("write to {target} in {}:", self.place);
+                draft::shown(&self.format, batch, place)
+            }
+            Err(reason) => vec![format!("# {reason}")],
+        }
     }
 }

@@ -7,8 +7,7 @@
 mod publish;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use rowcast_core::destination::Committed;
 use rowcast_core::record::{Batch, Operation, RunContext};
@@ -18,12 +17,10 @@ use rowcast_core::{
 };
 
 use self::publish::Draft;
+use crate::format::draft::{self, Writing, Written, broken};
 use crate::format::target::{self, Target};
-use crate::format::{self, Format, Known};
+use crate::format::{self, Format};
 use rowcast_core::connector::Problems;
-
-/// Records handed over at once without `batch:`.
-const RECORDS_MAX: usize = 1_000;
 
 /// What the connector says of itself.
 pub fn descriptor() -> Descriptor {
@@ -57,19 +54,8 @@ pub(crate) fn build(
         root: config.project_dir.clone(),
         target,
         format: Arc::new(format),
-        writing: Arc::default(),
-        capabilities: Capabilities {
-            operations: Operation::ALL.to_vec(),
-            batch_records_max: config.batch_records.unwrap_or(RECORDS_MAX),
-            operation_limits: Vec::new(),
-            batch_bytes_max: config.batch_bytes.unwrap_or(8_000_000),
-            // Lines have an order: that of the changes.
-            concurrency_max: 1,
-            rate: config.rate,
-            timeout: config.timeout.unwrap_or(Duration::from_secs(60)),
-            exactly_once: false,
-            publishes: true,
-        },
+        writing: Writing::default(),
+        capabilities: target::capabilities(config),
     }))
 }
 
@@ -78,25 +64,13 @@ struct FileDestination {
     root: PathBuf,
     target: Target,
     format: Arc<Format>,
-    writing: Arc<Mutex<Writing>>,
+    writing: Writing<Draft>,
     capabilities: Capabilities,
-}
-
-/// What a run has written so far.
-#[derive(Default)]
-struct Writing {
-    /// None before the first record.
-    draft: Option<(Draft, Arc<RunContext>)>,
-    known: Known,
 }
 
 impl FileDestination {
     fn path(&self, context: &RunContext, part: usize) -> Result<PathBuf, Reason> {
         Ok(self.root.join(self.target.path.of(context, part)?))
-    }
-
-    fn writing(&self) -> std::sync::MutexGuard<'_, Writing> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,9 +79,9 @@ fn publish(
     format: &Format,
     target: &Target,
     root: &std::path::Path,
-    writing: Writing,
+    written: Written<Draft>,
 ) -> Result<(), Fault> {
-    let Some((mut draft, context)) = writing.draft else {
+    let Some((mut draft, context)) = written.draft else {
         return Ok(());
     };
     if format.is_final() {
@@ -115,16 +89,12 @@ fn publish(
     }
     let sync = context.sync.to_string();
     let files = format
-        .files(&writing.known, &mut || draft.reread(), &mut |part| {
+        .files(&written.known, &mut || draft.reread(), &mut |part| {
             let path = root.join(target.path.of(&context, part)?);
             Draft::new(&path, &sync)
         })
         .map_err(Fault::fatal)?;
     publish::publish_all(files, target.replaces)
-}
-
-fn broken() -> Fault {
-    Fault::fatal(Reason::defect("writing a file ended early"))
 }
 
 impl Destination for FileDestination {
@@ -154,7 +124,7 @@ impl Destination for FileDestination {
     ) -> BoxFuture<'a, Result<Vec<Committed>, Fault>> {
         Box::pin(async move {
             let target = self.path(context, 1).map_err(Fault::fatal)?;
-            *self.writing() = Writing::default();
+            drop(self.writing.take());
             let sync = context.sync.to_string();
             let replaces = self.target.replaces;
             tokio::task::spawn_blocking(move || {
@@ -172,47 +142,30 @@ impl Destination for FileDestination {
     fn write<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>> {
         Box::pin(async move {
             let target = self.path(&batch.context, 1).map_err(Fault::fatal)?;
-            let context = Arc::clone(&batch.context);
-            let (lines, outcomes) = self.format.lines(&mut self.writing().known, batch);
-            let writing = Arc::clone(&self.writing);
-            tokio::task::spawn_blocking(move || {
-                let mut writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
-                if lines.is_empty() {
-                    return Ok(());
-                }
-                let (draft, _) = match &mut writing.draft {
-                    Some(open) => open,
-                    none => none.insert((Draft::new(&target, &context.sync)?, context)),
-                };
-                draft.append(&lines)
-            })
-            .await
-            .map_err(|_| broken())?
-            .map_err(Fault::fatal)?;
-            Ok(outcomes)
+            let begin = move |context: &RunContext| Draft::new(&target, &context.sync);
+            self.writing.write(&self.format, batch, begin).await
         })
     }
 
     fn finish(&self) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(async {
-            let writing = std::mem::take(&mut *self.writing());
+            let written = self.writing.take();
             let format = Arc::clone(&self.format);
             let target = self.target.clone();
             let root = self.root.clone();
-            tokio::task::spawn_blocking(move || publish(&format, &target, &root, writing))
+            tokio::task::spawn_blocking(move || publish(&format, &target, &root, written))
                 .await
                 .map_err(|_| broken())?
         })
     }
 
     fn render(&self, batch: &Batch) -> Vec<String> {
-        let target = match self.path(&batch.context, 1) {
-            Ok(target) => target.display().to_string(),
-            Err(reason) => return vec![format!("# {reason}")],
-        };
-        let (lines, _) = self.format.lines(&mut Known::default(), batch);
-        let mut shown = vec![format!("append to {target}:")];
-        shown.extend(lines.lines().map(str::to_owned));
-        shown
+        match self.path(&batch.context, 1) {
+            Ok(target) => {
+                let place = format!("append to {}:", target.display());
+                draft::shown(&self.format, batch, place)
+            }
+            Err(reason) => vec![format!("# {reason}")],
+        }
     }
 }

@@ -67,12 +67,6 @@ impl Draft {
         })
     }
 
-    pub(super) fn append(&mut self, lines: &str) -> Result<(), Reason> {
-        self.writer
-            .write_all(lines.as_bytes())
-            .map_err(|err| cannot("write", &self.target, &err))
-    }
-
     /// The draft's bytes from the beginning.
     pub(super) fn reread(&mut self) -> Result<File, Reason> {
         self.writer
@@ -130,6 +124,14 @@ pub(super) fn publish_all(drafts: Vec<Draft>, replaces: bool) -> Result<(), Faul
         })?;
     }
     Ok(())
+}
+
+impl crate::format::draft::Draft for Draft {
+    fn append(&mut self, lines: &str) -> Result<(), Reason> {
+        self.writer
+            .write_all(lines.as_bytes())
+            .map_err(|err| cannot("write", &self.target, &err))
+    }
 }
 
 impl io::Write for Draft {

@@ -5,6 +5,7 @@
 //! written, never when the files are made: by then it counts as accepted.
 
 mod csv;
+pub mod draft;
 mod lines;
 #[cfg(feature = "parquet")]
 mod parquet;

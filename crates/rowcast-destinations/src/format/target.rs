@@ -3,13 +3,22 @@
 //! Only the sync, its object, the run and its start enter a path, never a row's value; a name that
 //! could climb out of the folder is refused.
 
+use std::time::Duration;
+
 use rowcast_core::descriptor::{Setting, SettingKind};
-use rowcast_core::record::RunContext;
+use rowcast_core::record::{Operation, RunContext};
 use rowcast_core::time::{DAY_US, civil, push_date};
-use rowcast_core::{Code, DestinationConfig, Reason, SettingValue};
+use rowcast_core::{Capabilities, Code, DestinationConfig, Reason, SettingValue};
 
 use super::Format;
 use rowcast_core::connector::Problems;
+
+/// Records handed over at once without `batch:`.
+const RECORDS_MAX: usize = 1_000;
+/// Bytes handed over at once without `batch:`.
+const BYTES_MAX: usize = 8_000_000;
+/// How long a write, and the publication of a million records, may take without `timeout:`.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
@@ -36,6 +45,27 @@ pub fn settings(path_help: &'static str, example: &'static str) -> Vec<Setting> 
         )
         .default("refuse"),
     ]
+}
+
+/// How long a write, or one request of it, may take.
+pub fn timeout(config: &DestinationConfig) -> Duration {
+    config.timeout.unwrap_or(TIMEOUT)
+}
+
+/// What a destination of files can do: everything, in order, and durable at the end of a run.
+pub fn capabilities(config: &DestinationConfig) -> Capabilities {
+    Capabilities {
+        operations: Operation::ALL.to_vec(),
+        batch_records_max: config.batch_records.unwrap_or(RECORDS_MAX),
+        operation_limits: Vec::new(),
+        batch_bytes_max: config.batch_bytes.unwrap_or(BYTES_MAX),
+        // Lines have an order: that of the changes.
+        concurrency_max: 1,
+        rate: config.rate,
+        timeout: timeout(config),
+        exactly_once: false,
+        publishes: true,
+    }
 }
 
 /// Where the files of a destination go.

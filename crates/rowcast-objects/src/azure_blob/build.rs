@@ -6,10 +6,10 @@ use object_store::azure::{MicrosoftAzureBuilder, split_sas};
 use rowcast_core::connector::Problems;
 use rowcast_core::{Destination, DestinationConfig, SettingValue};
 use rowcast_destinations::format::Format;
-use rowcast_destinations::format::target::Target;
+use rowcast_destinations::format::target::{Target, timeout};
 
 use crate::client::{Service, retries};
-use crate::destination::{Objects, Trial, timeout};
+use crate::destination::{Objects, Trial};
 use crate::endpoint;
 
 /// Builds the destination of a sync.

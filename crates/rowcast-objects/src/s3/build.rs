@@ -6,11 +6,11 @@ use object_store::aws::AmazonS3Builder;
 use rowcast_core::connector::Problems;
 use rowcast_core::{Destination, DestinationConfig, SettingValue};
 use rowcast_destinations::format::Format;
-use rowcast_destinations::format::target::Target;
+use rowcast_destinations::format::target::{Target, timeout};
 use url::Url;
 
 use crate::client::{Service, retries};
-use crate::destination::{Objects, Trial, timeout};
+use crate::destination::{Objects, Trial};
 use crate::endpoint;
 
 /// Builds the destination of a sync.
