@@ -232,7 +232,8 @@ impl Extraction<'_> {
         let second = self.halves(client, &model, &facts, &diff, manner).await?;
         match second {
             None => {
-                self.allow_memory(client, facts.rows, 1).await?;
+                self.allow_memory(client, model.table, facts.rows, 1)
+                    .await?;
                 let mut tuples = self.start(client, &diff, manner).await?;
                 while let Some(tuple) = tuples.next().await? {
                     sink.take(&tuple)?;

@@ -157,16 +157,23 @@ impl Extraction<'_> {
     }
 
     /// Lets the join of this transaction use as much memory as its share of state needs, within its
-    /// share of the limit and never less than the server's own setting.
+    /// share of the limit and never less than the server's own setting. Only over what is stored: the
+    /// setting is for each step of a statement, a query or a view may have many of them, and each is
+    /// as fast or faster with the memory it was planned for (measured on sorts and hash joins of four
+    /// million rows: 20 % more CPU with 90 MB than with the server's 4).
     ///
     /// # Errors
     /// The connection is lost.
     pub(super) async fn allow_memory(
         &self,
         client: &Client,
+        table: Option<u32>,
         rows: i64,
         shares: u64,
     ) -> Result<(), Reason> {
+        let Some(table) = table else {
+            return Ok(());
+        };
         let limit = self.join_memory / shares;
         // Halves are not equal to the row.
         let needed = if shares == 1 {
@@ -178,8 +185,9 @@ impl Extraction<'_> {
         client
             .query_typed(
                 "SELECT set_config('work_mem', greatest(setting::bigint, $1)::text || 'kB', true) \
-                 FROM pg_catalog.pg_settings WHERE name = 'work_mem'",
-                &[(&kilobytes, Type::INT8)],
+                 FROM pg_catalog.pg_settings WHERE name = 'work_mem' \
+                 AND EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE oid = $2 AND relkind IN ('r', 'p', 'm'))",
+                &[(&kilobytes, Type::INT8), (&table, Type::OID)],
             )
             .await
             .map_err(|error| db_error(&error, &self.what()))?;

@@ -34,6 +34,7 @@ pub(super) struct Halves {
     connection: Connection,
     below: Range,
     from: Range,
+    table: Option<u32>,
     rows: i64,
 }
 
@@ -78,6 +79,7 @@ impl Extraction<'_> {
                 connection,
                 below,
                 from,
+                table: model.table,
                 rows: facts.rows,
             })),
             Err(reason) => {
@@ -189,8 +191,10 @@ impl Extraction<'_> {
             ..diff.clone()
         };
         let (below, from) = (part(&halves.below), part(&halves.from));
-        self.allow_memory(client, halves.rows, 2).await?;
-        self.allow_memory(other, halves.rows, 2).await?;
+        for client in [client, other] {
+            self.allow_memory(client, halves.table, halves.rows, 2)
+                .await?;
+        }
         let (mut first, mut second) = tokio::try_join!(
             self.start(client, &below, manner),
             self.start(other, &from, manner)

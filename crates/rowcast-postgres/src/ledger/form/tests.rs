@@ -232,3 +232,47 @@ async fn a_role_that_may_not_share_its_snapshot_reads_a_table_over_one_connectio
         assert_eq!(halved, expected, "{name}");
     }
 }
+
+#[tokio::test]
+async fn the_join_with_a_table_gets_the_memory_its_state_needs_and_no_less_than_the_server_gives() {
+    let (client, ledger, shape) = filled("join_memory", "int", "i").await;
+    let config = &ledger.config;
+    let plan = HashPlan::new(
+        &[],
+        &BTreeMap::new(),
+        "UTC",
+        0,
+        0,
+        Mode::Mirror,
+        Selection::default(),
+    );
+    let request = DiffRequest::default();
+    let extraction = Extraction {
+        config,
+        shape: &shape,
+        plan: &plan,
+        planned: &[],
+        request: &request,
+        fence: None,
+        join_memory: JOIN_MEMORY_MAX,
+        two_from: None,
+        bare: false,
+    };
+    for (rows, shares, expected) in [
+        (1, 1, "4MB"),
+        (1_000_000, 1, "112305kB"),
+        (1_000_000, 2, "70191kB"),
+        (100_000_000, 1, "256MB"),
+        (100_000_000, 2, "128MB"),
+    ] {
+        model::begin(&client, &config.model, None).await.unwrap();
+        let table = model::describe(&client, config).await.unwrap().table;
+        extraction
+            .allow_memory(&client, table, rows, shares)
+            .await
+            .unwrap();
+        let memory = client.query_one("SHOW work_mem", &[]).await.unwrap();
+        client.batch_execute("ROLLBACK").await.unwrap();
+        assert_eq!(memory.get::<_, &str>(0), expected, "{rows} rows");
+    }
+}
