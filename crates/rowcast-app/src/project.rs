@@ -10,6 +10,7 @@ use rowcast_destinations::manifest::Manifest;
 use crate::connectors::{self, Manifests};
 use crate::failure::{Failure, file_reason};
 use crate::objects::ObjectKind;
+use crate::state::States;
 use crate::{Answer, environment, wire};
 
 /// A project without problems.
@@ -18,6 +19,7 @@ pub struct Project {
     pub(crate) config: rowcast_config::Project,
     /// The project's own manifests.
     pub(crate) connectors: Manifests,
+    pub(crate) states: States,
 }
 
 impl Project {
@@ -291,6 +293,7 @@ fn read_all(
     let project = Project {
         config: loaded.project,
         connectors,
+        states: States::default(),
     };
     let mut problems = loaded.problems;
     problems.append(&mut found);

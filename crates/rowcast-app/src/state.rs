@@ -2,6 +2,7 @@
 //! pause, cancel.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rowcast_config::Source;
 use rowcast_core::guard::Guard;
@@ -44,11 +45,24 @@ pub struct Paused {
 
 /// The state that a source's syncs have.
 pub(crate) fn admin(project: &Project, source: &Source) -> Answer<StateAdmin> {
-    let place = project.config.state_source(source);
-    Ok(StateAdmin {
-        connector: wire::connector(place)?,
-        schema: place.state_schema.clone(),
-    })
+    project.states.at(project.config.state_source(source))
+}
+
+/// The places of state that have been asked, each with its connections: as long as the project lives,
+/// a question needs no login of its own.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct States(Arc<Mutex<BTreeMap<String, StateAdmin>>>);
+
+impl States {
+    fn at(&self, place: &Source) -> Answer<StateAdmin> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(admin) = known.get(&place.name) {
+            return Ok(admin.clone());
+        }
+        let admin = StateAdmin::new(wire::connector(place)?, &place.state_schema);
+        known.insert(place.name.clone(), admin.clone());
+        Ok(admin)
+    }
 }
 
 /// The state of a sync.
@@ -80,7 +94,7 @@ pub async fn status(project: &Project, syncs: &[String]) -> Answer<Vec<SyncStatu
     let names = project.selected(syncs)?;
     let mut known = BTreeMap::new();
     for admin in admins(project, &names)?.values() {
-        for status in admin.status().await? {
+        for status in admin.status(&names).await? {
             known.insert(status.sync.clone(), status);
         }
     }
@@ -224,11 +238,8 @@ pub async fn reset(project: &Project, sync: &str, confirmed: bool) -> Answer<Don
     let rows = if confirmed {
         admin.reset(sync).await?
     } else {
-        let status = admin.status().await?;
-        status
-            .into_iter()
-            .find(|status| status.sync == sync)
-            .map_or(0, |status| status.rows)
+        let status = admin.status(&[sync.to_owned()]).await?;
+        status.first().map_or(0, |status| status.rows)
     };
     Ok(Done {
         sync: sync.to_owned(),

@@ -6,6 +6,7 @@
 mod certificate;
 mod config;
 mod deadline;
+mod idle;
 mod password;
 mod reason;
 mod socket;
@@ -32,6 +33,7 @@ pub use config::{
     CONNECT_TIMEOUT, ChannelBinding, ConnectConfig, Password, RootCert, SshConfig, SslMode,
     UnknownSslMode,
 };
+pub(crate) use idle::{Idle, Lent};
 pub use reason::{db_error, for_role, is_connection_lost};
 pub use tls::{EXPIRY_WARNING_S, Negotiated, Transport, Verified};
 

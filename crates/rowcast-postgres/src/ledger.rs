@@ -49,6 +49,7 @@ mod runs;
 mod shape;
 mod sink;
 mod spool;
+mod status;
 mod step;
 mod tuple;
 pub mod views;
@@ -64,7 +65,7 @@ use rowcast_core::report::Cost;
 use rowcast_core::{BoxFuture, Reason, RunReport};
 use tokio::sync::Mutex;
 
-pub use admin::{Biography, LogEntry, RejectRow, RunRow, StateAdmin, StepRow, SyncStatus};
+pub use admin::{Biography, LogEntry, RejectRow, RunRow, StateAdmin, StepRow};
 pub use adopt::{AdoptRequest, Adopted, Belief, OldTool};
 pub use config::{CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, SyncSpec};
 pub use pages::{ErrorGroup, LogFilter, LogLine};

@@ -1,9 +1,8 @@
-//! Looking at state and steering it: status, runs, rejects, why, retry, reset, pause, cancel.
+//! Looking at state and steering it: runs, rejects, why, retry, reset, pause, cancel.
 //!
 //! Reads never need the model. Writes take the lease like a run does (semantics 13), so that they
 //! never cross one.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rowcast_core::{Code, Reason};
@@ -15,35 +14,18 @@ use tokio_postgres::{Client, Row};
 use super::runs::Which;
 use super::shape::{KeyArrays, Shape};
 use super::{layout, lease, registry};
-use crate::connect::{Connection, Connector, db_error};
+use crate::connect::{Connector, Idle, Lent, db_error};
 
 /// A reset takes its lease for so long.
 const RESET_TERM: Duration = Duration::from_secs(30);
 /// A moment as text in UTC.
 pub(super) const MOMENT: &str = "YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"";
 
-/// The state schema of one source, for looking and steering.
+/// The state schema of one source, for looking and steering. Its clones share connections.
 #[derive(Debug, Clone)]
 pub struct StateAdmin {
-    pub connector: Connector,
-    pub schema: String,
-}
-
-/// How a sync stands.
-#[derive(Debug, Clone, Serialize)]
-pub struct SyncStatus {
-    pub sync: String,
-    pub paused: bool,
-    pub running: bool,
-    pub rows: i64,
-    pub rejects: i64,
-    pub doubts: i64,
-    pub frozen: i64,
-    pub last_run: Option<RunRow>,
-    /// The last that is not going on.
-    pub last_ended: Option<RunRow>,
-    /// A server was asked for a run that has not begun.
-    pub waiting: bool,
+    idle: Idle,
+    pub(super) schema: String,
 }
 
 /// A run as the `runs` view shows it.
@@ -147,16 +129,25 @@ fn operation_word(letter: &str) -> String {
 }
 
 impl StateAdmin {
-    async fn connect(&self) -> Result<Option<Connection>, Reason> {
-        let connection = self.connector.connect().await?;
+    /// The state in a schema. Connects at the first use.
+    pub fn new(connector: Connector, schema: &str) -> Self {
+        Self {
+            idle: Idle::new(connector),
+            schema: schema.to_owned(),
+        }
+    }
+
+    /// A connection to state; `None` when there is none.
+    pub(super) async fn open(&self) -> Result<Option<Lent>, Reason> {
+        let connection = self.idle.lend().await?;
         Ok(layout::version(&connection.client, &self.schema)
             .await?
             .map(|_| connection))
     }
 
-    async fn known(&self, sync: &str) -> Result<(Connection, Shape, registry::Registered), Reason> {
+    async fn known(&self, sync: &str) -> Result<(Lent, Shape, registry::Registered), Reason> {
         let never = || never_run(sync);
-        let connection = self.connect().await?.ok_or_else(never)?;
+        let connection = self.open().await?.ok_or_else(never)?;
         let found = registry::find(&connection.client, &self.schema, sync)
             .await?
             .ok_or_else(never)?;
@@ -166,123 +157,18 @@ impl StateAdmin {
         Ok((connection, shape, found))
     }
 
-    /// How syncs stand, by name.
-    ///
-    /// # Errors
-    /// State can't be read.
-    pub async fn status(&self) -> Result<Vec<SyncStatus>, Reason> {
-        let Some(connection) = self.connect().await? else {
-            return Ok(Vec::new());
-        };
-        let client = &connection.client;
-        // One question for all syncs, and one for what is beside their state: an API is asked this
-        // often, and of many.
-        let sql = format!(
-            "SELECT s.id, s.name, s.paused, coalesce(s.lease_until > clock_timestamp(), false), p.rows, s.lease_owner, \
-             to_regclass($1 || '.reject_' || s.id) IS NOT NULL, \
-             (SELECT max(r.run) FROM {s}.run_history r WHERE r.sync_id = s.id), \
-             (SELECT max(r.run) FROM {s}.run_history r WHERE r.sync_id = s.id AND r.status <> 'running'), \
-             to_regclass($1 || '.control_job') IS NOT NULL \
-             FROM {s}.sync s JOIN {s}.progress p ON p.sync_id = s.id ORDER BY s.name",
-            s = crate::sql::ident(&self.schema)
-        );
-        let place = crate::sql::ident(&self.schema);
-        let what = "reading the status of syncs";
-        let rows = client
-            .query_typed(&sql, &[(&place, Type::TEXT)])
-            .await
-            .map_err(|error| db_error(&error, what))?;
-        let last: Vec<i64> = rows
-            .iter()
-            .flat_map(|row| [row.get::<_, Option<i64>>(7), row.get(8)])
-            .flatten()
-            .collect();
-        let last_runs: BTreeMap<i64, RunRow> = self
-            .read_runs(client, &Which::Exactly(&last), i64::MAX)
-            .await?
-            .into_iter()
-            .map(|run| (run.run, run))
-            .collect();
-        let with_tables: Vec<i32> = rows
-            .iter()
-            .filter(|row| row.get(6))
-            .map(|row| row.get(0))
-            .collect();
-        // When a server keeps its own tables here.
-        let mut waiting = BTreeSet::new();
-        if rows.first().is_some_and(|row| row.get(9)) {
-            let job = crate::sql::qualified(&self.schema, "control_job");
-            let sql = format!("SELECT sync FROM {job} WHERE status = 'queued'");
-            let queued = query(client, &sql, what).await?;
-            waiting.extend(queued.iter().map(|row| row.get::<_, String>(0)));
-        }
-        let mut beside = self.count_beside(client, &with_tables).await?;
-        let mut found = Vec::new();
-        for row in &rows {
-            let (id, name): (i32, String) = (row.get(0), row.get(1));
-            let owner: Option<String> = row.get(5);
-            let alive = owner.is_some_and(|owner| !lease::is_dead(&owner));
-            let (rejects, doubts, frozen) = beside.remove(&id).unwrap_or_default();
-            let run_of = |column: usize| {
-                let run = row.get::<_, Option<i64>>(column)?;
-                last_runs.get(&run).cloned()
-            };
-            found.push(SyncStatus {
-                paused: row.get(2),
-                running: row.get::<_, bool>(3) && alive,
-                rows: row.get(4),
-                rejects,
-                doubts,
-                frozen,
-                last_run: run_of(7),
-                last_ended: run_of(8),
-                waiting: waiting.contains(&name),
-                sync: name,
-            });
-        }
-        Ok(found)
-    }
-
-    /// Rejects, doubts and frozen keys of syncs.
-    async fn count_beside(
-        &self,
-        client: &Client,
-        syncs: &[i32],
-    ) -> Result<BTreeMap<i32, (i64, i64, i64)>, Reason> {
-        let mut counts = BTreeMap::new();
-        // The text of a statement has its limits, and so have the locks of one.
-        for part in syncs.chunks(500) {
-            let table =
-                |kind: &str, id: &i32| crate::sql::qualified(&self.schema, &format!("{kind}_{id}"));
-            let selects: Vec<String> = part
-                .iter()
-                .map(|id| {
-                    format!(
-                        "SELECT {id}, (SELECT count(*) FROM {}), (SELECT count(*) FROM {}), (SELECT count(*) FROM {})",
-                        table("reject", id),
-                        table("doubt", id),
-                        table("frozen", id)
-                    )
-                })
-                .collect();
-            let sql = selects.join(" UNION ALL ");
-            for row in query(client, &sql, "reading the status of syncs").await? {
-                counts.insert(row.get(0), (row.get(1), row.get(2), row.get(3)));
-            }
-        }
-        Ok(counts)
-    }
-
     /// The last runs, newest first.
     ///
     /// # Errors
     /// State can't be read.
     pub async fn runs(&self, sync: Option<&str>, limit: i64) -> Result<Vec<RunRow>, Reason> {
-        match self.connect().await? {
+        match self.open().await? {
             None => Ok(Vec::new()),
             Some(connection) => {
                 let which = sync.map_or(Which::All, |sync| Which::Of(sync, None));
-                self.read_runs(&connection.client, &which, limit).await
+                let runs = self.read_runs(&connection.client, &which, limit).await?;
+                connection.give_back();
+                Ok(runs)
             }
         }
     }
@@ -293,7 +179,9 @@ impl StateAdmin {
     /// The sync has never run, or state can't be read.
     pub async fn rejects(&self, sync: &str, limit: i64) -> Result<Vec<RejectRow>, Reason> {
         let (connection, shape, _) = self.known(sync).await?;
-        read_rejects(&connection.client, &shape, "true", &[], limit).await
+        let rejects = read_rejects(&connection.client, &shape, "true", &[], limit).await?;
+        connection.give_back();
+        Ok(rejects)
     }
 
     /// Lets rejected rows be tried in the next run, whatever the policy says. Without keys, all.
@@ -328,6 +216,7 @@ impl StateAdmin {
             .query_typed(&sql, &params)
             .await
             .map_err(|error| db_error(&error, &format!("marking rejects of sync {sync:?}")))?;
+        connection.give_back();
         Ok(rows.len() as i64)
     }
 
@@ -338,7 +227,7 @@ impl StateAdmin {
     /// The sync is running, or has never run.
     pub async fn reset(&self, sync: &str) -> Result<i64, Reason> {
         let never = || never_run(sync);
-        let connection = self.connect().await?.ok_or_else(never)?;
+        let connection = self.open().await?.ok_or_else(never)?;
         let client = &connection.client;
         let found = registry::find(client, &self.schema, sync)
             .await?
@@ -372,6 +261,7 @@ impl StateAdmin {
             .query_typed(&sql, &[(&shape.sync, Type::INT4), (&paused, Type::BOOL)])
             .await
             .map_err(|error| db_error(&error, &format!("pausing sync {sync:?}")))?;
+        connection.give_back();
         Ok(())
     }
 
@@ -380,9 +270,13 @@ impl StateAdmin {
     /// # Errors
     /// State can't be written.
     pub async fn cancel(&self, sync: &str) -> Result<bool, Reason> {
-        match self.connect().await? {
+        match self.open().await? {
             None => Ok(false),
-            Some(connection) => lease::request_cancel(&connection.client, &self.schema, sync).await,
+            Some(connection) => {
+                let running = lease::request_cancel(&connection.client, &self.schema, sync).await?;
+                connection.give_back();
+                Ok(running)
+            }
         }
     }
 
@@ -391,10 +285,11 @@ impl StateAdmin {
     /// # Errors
     /// State can't be read.
     pub async fn is_paused(&self, sync: &str) -> Result<bool, Reason> {
-        let Some(connection) = self.connect().await? else {
+        let Some(connection) = self.open().await? else {
             return Ok(false);
         };
         let found = registry::find(&connection.client, &self.schema, sync).await?;
+        connection.give_back();
         Ok(found.is_some_and(|found| found.paused))
     }
 
@@ -454,6 +349,11 @@ impl StateAdmin {
             .query_typed(&sql, &[(&shape.sync, Type::INT4), (&canonical, Type::TEXT)])
             .await
             .map_err(|error| db_error(&error, &what))?;
+        client
+            .batch_execute("COMMIT")
+            .await
+            .map_err(|error| db_error(&error, &what))?;
+        connection.give_back();
         let mark = state
             .first()
             .map(|row| match row.get::<_, String>(1).as_str() {
@@ -530,7 +430,7 @@ async fn forget(client: &Client, shape: &Shape, epoch: i64, what: &str) -> Resul
     Ok(rows.first().map_or(0, |row| row.get(0)))
 }
 
-async fn query(client: &Client, sql: &str, what: &str) -> Result<Vec<Row>, Reason> {
+pub(super) async fn query(client: &Client, sql: &str, what: &str) -> Result<Vec<Row>, Reason> {
     client
         .query_typed(sql, &[])
         .await

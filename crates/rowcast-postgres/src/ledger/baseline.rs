@@ -51,10 +51,8 @@ impl PgLedger {
         };
         let opened = match self.open(&request).await {
             Err(reason) if reason.code == Code::IdentityChanged => {
-                let admin = StateAdmin {
-                    connector: self.state_connector().clone(),
-                    schema: self.config.state_schema.clone(),
-                };
+                let place = self.state_connector().clone();
+                let admin = StateAdmin::new(place, &self.config.state_schema);
                 admin.reset(&self.config.sync.name).await?;
                 self.open(&request).await?
             }

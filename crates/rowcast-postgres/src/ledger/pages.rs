@@ -7,9 +7,8 @@ use serde::Serialize;
 use tokio_postgres::types::Type;
 
 use super::admin::{RunRow, StateAdmin};
-use super::layout;
 use super::runs::{RunFilter, Which};
-use crate::connect::{Connection, db_error};
+use crate::connect::db_error;
 
 const MOMENT: &str = "YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"";
 
@@ -60,12 +59,6 @@ pub struct LogLine {
 }
 
 impl StateAdmin {
-    async fn opened(&self) -> Result<Option<Connection>, Reason> {
-        let connection = self.connector.connect().await?;
-        let version = layout::version(&connection.client, &self.schema).await?;
-        Ok(version.map(|_| connection))
-    }
-
     /// The runs of a sync before one of them, newest first.
     ///
     /// # Errors
@@ -76,11 +69,13 @@ impl StateAdmin {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<RunRow>, Reason> {
-        match self.opened().await? {
+        match self.open().await? {
             None => Ok(Vec::new()),
             Some(connection) => {
-                self.read_runs(&connection.client, &Which::Of(sync, before), limit)
-                    .await
+                let which = Which::Of(sync, before);
+                let runs = self.read_runs(&connection.client, &which, limit).await?;
+                connection.give_back();
+                Ok(runs)
             }
         }
     }
@@ -94,11 +89,13 @@ impl StateAdmin {
         filter: &RunFilter<'_>,
         limit: i64,
     ) -> Result<Vec<RunRow>, Reason> {
-        match self.opened().await? {
+        match self.open().await? {
             None => Ok(Vec::new()),
             Some(connection) => {
                 let which = Which::Among(filter);
-                self.read_runs(&connection.client, &which, limit).await
+                let runs = self.read_runs(&connection.client, &which, limit).await?;
+                connection.give_back();
+                Ok(runs)
             }
         }
     }
@@ -109,7 +106,7 @@ impl StateAdmin {
     /// # Errors
     /// State can't be read.
     pub async fn error_groups(&self, sync: &str, run: i64) -> Result<Vec<ErrorGroup>, Reason> {
-        let Some(connection) = self.opened().await? else {
+        let Some(connection) = self.open().await? else {
             return Ok(Vec::new());
         };
         let sql = format!(
@@ -128,6 +125,7 @@ impl StateAdmin {
             .query_typed(&sql, &[(&run, Type::INT8), (&sync, Type::TEXT)])
             .await
             .map_err(|error| db_error(&error, "grouping what went wrong in a run"))?;
+        connection.give_back();
         Ok(rows
             .iter()
             .map(|row| ErrorGroup {
@@ -152,7 +150,7 @@ impl StateAdmin {
         filter: &LogFilter,
         limit: i64,
     ) -> Result<Vec<LogLine>, Reason> {
-        let Some(connection) = self.opened().await? else {
+        let Some(connection) = self.open().await? else {
             return Ok(Vec::new());
         };
         let sql = format!(
@@ -188,6 +186,7 @@ impl StateAdmin {
             )
             .await
             .map_err(|error| db_error(&error, "reading the row log"))?;
+        connection.give_back();
         Ok(rows
             .iter()
             .map(|row| LogLine {

@@ -355,7 +355,7 @@ async fn rule_31_adopting_takes_the_lease() {
         .finish(&ledger, &lease, rowcast_core::RunStatus::Succeeded)
         .await;
     world.ledger().adopt(&segment()).await.unwrap();
-    assert!(!world.admin().status().await.unwrap()[0].running);
+    assert!(!world.admin().status(&[]).await.unwrap()[0].running);
 }
 
 #[tokio::test]

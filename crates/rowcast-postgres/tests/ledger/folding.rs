@@ -155,7 +155,7 @@ async fn rule_4_rows_that_are_not_folded_yet_are_counted_and_seen_by_everybody()
     assert_eq!((rows(&world).await, in_state(&world).await), (3, 0));
     assert_eq!(world.plan().await.unwrap().list(), "a4");
     let admin = world.admin();
-    assert_eq!(admin.status().await.unwrap()[0].rows, 3);
+    assert_eq!(admin.status(&[]).await.unwrap()[0].rows, 3);
     let why = admin.why("customers_to_crm", &["2".into()]).await.unwrap();
     assert_eq!(why.acknowledged_run, Some(1));
     assert_eq!(why.mark.as_deref(), Some("delivered"));

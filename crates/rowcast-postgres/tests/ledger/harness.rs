@@ -296,10 +296,7 @@ impl World {
     }
 
     pub(crate) fn admin(&self) -> StateAdmin {
-        StateAdmin {
-            connector: connector(&self.database, "postgres"),
-            schema: "_rowcast".into(),
-        }
+        StateAdmin::new(connector(&self.database, "postgres"), "_rowcast")
     }
 
     /// A run in which everything is delivered as the mode asks.

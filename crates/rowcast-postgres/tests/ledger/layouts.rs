@@ -80,7 +80,7 @@ async fn looking_at_layout_1_works_and_changes_nothing() {
         "the open intent is not settled"
     );
     let admin = world.admin();
-    let status = admin.status().await.unwrap();
+    let status = admin.status(&[]).await.unwrap();
     let rows: Vec<i64> = status.iter().map(|status| status.rows).collect();
     assert_eq!(rows, [7, 2]);
     let biography = admin.why("customers_to_crm", &["5".into()]).await.unwrap();

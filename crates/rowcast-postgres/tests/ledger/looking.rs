@@ -74,13 +74,13 @@ async fn rule_27_why_answers_from_state_rejects_doubts_and_log() {
 #[tokio::test]
 async fn status_and_runs_say_how_a_sync_stands() {
     let world = World::with_customers("l_status", 3).await;
-    assert!(world.admin().status().await.unwrap().is_empty());
+    assert!(world.admin().status(&[]).await.unwrap().is_empty());
     assert!(world.admin().runs(None, 10).await.unwrap().is_empty());
     let bad = |change: &rowcast_core::Change| reject(1)(change).or_else(|| lose(2)(change));
     world.run_with(bad).await.unwrap();
     let ledger = world.ledger();
     let lease = world.open(&ledger).await.unwrap();
-    let status = world.admin().status().await.unwrap().remove(0);
+    let status = world.admin().status(&[]).await.unwrap().remove(0);
     assert_eq!(
         (status.rows, status.rejects, status.doubts, status.frozen),
         (2, 1, 1, 0)
@@ -97,7 +97,7 @@ async fn status_and_runs_say_how_a_sync_stands() {
         (Some(3), Some(1), Some(1))
     );
     assert_eq!((runs[1].trigger.as_str(), runs[1].read), ("test", Some(3)));
-    assert!(!world.admin().status().await.unwrap()[0].running);
+    assert!(!world.admin().status(&[]).await.unwrap()[0].running);
     world.admin().set_paused(SYNC, true).await.unwrap();
     assert!(world.admin().is_paused(SYNC).await.unwrap());
     world.admin().set_paused(SYNC, false).await.unwrap();

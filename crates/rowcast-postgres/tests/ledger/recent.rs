@@ -47,7 +47,7 @@ async fn with_recent(name: &str) -> World {
 async fn rule_4_recent_changes_are_counted_and_seen_by_everybody() {
     let world = with_recent("recent_seen").await;
     let admin = world.admin();
-    assert_eq!(admin.status().await.unwrap()[0].rows, 9);
+    assert_eq!(admin.status(&[]).await.unwrap()[0].rows, 9);
     assert_eq!(world.plan().await.unwrap().list(), "");
     let why = async |key: &str| {
         let why = admin.why("customers_to_crm", &[key.into()]).await.unwrap();
