@@ -7,6 +7,7 @@ use rowcast_core::schedule::Cron;
 use rowcast_core::settings::{parse_duration, parse_size};
 use rowcast_core::{Code, Reason};
 
+use crate::documents;
 use crate::problem::{Location, Problem, reason};
 use crate::schedule;
 use crate::shape::{Key, Kind, Shape, describe, list_words};
@@ -111,6 +112,9 @@ impl Walker<'_> {
         let message = format!("{place} has an unknown key `{key}`");
         let hint = match suggest(key, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
+            None if path == "settings" && of_destination(key) => {
+                format!("`{key}` stands beside `settings`, not under it")
+            }
             None if known.is_empty() => "remove it: no keys are known here".into(),
             None => format!("known here: {}", list_words(known, "and")),
         };
@@ -470,6 +474,12 @@ pub fn suggest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// Whether a destination has this key at the top of its file.
+fn of_destination(key: &str) -> bool {
+    let keys = documents::keys(Kind::Destination);
+    keys.iter().any(|known| known.name == key)
 }
 
 /// A path below a path.

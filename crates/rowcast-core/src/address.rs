@@ -216,7 +216,7 @@ impl Refused {
             IpAddr::V6(v6) => format!("\"{v6}/128\""),
         };
         reason.hint(format!(
-            "if this address is meant, add it to the destination: allow_addresses: [{line}]"
+            "if this address is meant, permit it where it is configured: allow_addresses: [{line}]"
         ))
     }
 }

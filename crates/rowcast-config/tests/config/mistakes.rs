@@ -258,6 +258,11 @@ fn destinations_and_their_settings() {
             ),
             (
                 "destinations/hook.yml",
+                &hook("  url: https://x\n  allow_addresses: [10.0.0.0/8]\n"),
+                &["E0104"],
+            ),
+            (
+                "destinations/hook.yml",
                 &hook("  auth: { bearer: x, none: }\n"),
                 &["E0111"],
             ),
