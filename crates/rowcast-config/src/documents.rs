@@ -160,7 +160,7 @@ fn source() -> Document {
         Key::optional("sslrootcert", Shape::Text, "File with the certificates to trust, or `system`"),
         Key::optional("sslcert", Shape::Text, "File with the client's certificate"),
         Key::optional("sslkey", Shape::Text, "File with the client's key"),
-        Key::optional("ssh", Shape::Group(ssh()), "Reaches the database through an SSH server; host and port are then as that server sees them").example("{ host: bastion.example.com, user: tunnel, key: \"${file:/run/secrets/tunnel}\", host_key: \"ssh-ed25519 AAAA…\" }"),
+        Key::optional("ssh", Shape::Group(ssh()), "Reaches the database through an SSH server; host and port are then as that server sees them").example("{ host: bastion.example.com, user: tunnel, key: \"${file:/run/secrets/tunnel}\", host_key: \"SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8\" }"),
         Key::optional("search_path", list(Shape::Plain), "Schemas in which tables are looked up, pinned for each transaction").default("[public]"),
         Key::optional("state_schema", Shape::Plain, "Schema that holds Rowcast's state").default("_rowcast"),
         Key::optional("state", Shape::Group(vec![
@@ -204,7 +204,7 @@ fn ssh() -> Vec<Key> {
         .example("${env:TUNNEL_PASSPHRASE}"),
         Key::optional(
             "host_key",
-            Shape::Text,
+            Shape::HostKey,
             "The server's own key or its SHA256 fingerprint; nothing else is accepted, and without it the error shows what was offered",
         )
         .example("\"SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8\""),

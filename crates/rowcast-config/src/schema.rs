@@ -107,7 +107,7 @@ fn of(shape: &Shape) -> Value {
         Shape::Text | Shape::Plain | Shape::Secret | Shape::OwnName | Shape::Reference(_) => {
             json!({ "type": ["string", "number", "boolean"] })
         }
-        Shape::TimeZone | Shape::Timestamp | Shape::Cron | Shape::Addresses => {
+        Shape::TimeZone | Shape::Timestamp | Shape::Cron | Shape::Addresses | Shape::HostKey => {
             json!({ "type": "string" })
         }
         Shape::Integer { min, max } => {

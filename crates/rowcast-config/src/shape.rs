@@ -42,6 +42,8 @@ pub enum Shape {
     Cron,
     /// `10.0.0.0/8`.
     Addresses,
+    /// An SSH server's own key or its fingerprint.
+    HostKey,
     List(Box<Shape>),
     /// A mapping with these keys and no others.
     Group(Vec<Key>),
@@ -220,6 +222,7 @@ pub(crate) fn describe(shape: &Shape) -> String {
         Shape::Timestamp => "an instant such as 2024-02-29T12:00:00Z".into(),
         Shape::Cron => "a cron expression such as \"0 6 * * 1-5\"".into(),
         Shape::Addresses => "an address range such as 10.0.0.0/8".into(),
+        Shape::HostKey => "a host key or its SHA256 fingerprint".into(),
         Shape::List(item) => match item.as_ref() {
             Shape::Text | Shape::Plain => "a list of text".into(),
             Shape::Choice(words) => format!("a list of {}", list_words(words, "or")),

@@ -3,6 +3,7 @@
 //! It only looks; the typed documents are read from the same tree afterwards, with defaults where
 //! something did not fit, so that one mistake never hides another.
 
+use rowcast_core::host_key::{self, is_host_key};
 use rowcast_core::schedule::Cron;
 use rowcast_core::settings::{parse_duration, parse_size};
 use rowcast_core::{Code, Reason};
@@ -256,6 +257,7 @@ impl Walker<'_> {
                 | Shape::Period
                 | Shape::Size
                 | Shape::Addresses
+                | Shape::HostKey
         );
         if scalar.secret && !may_be_secret {
             self.secret_here(&node.at, path);
@@ -279,7 +281,9 @@ impl Walker<'_> {
             );
             return;
         }
-        if matches!(shape, Shape::Secret) || scalar.secret && matches!(shape, Shape::Text) {
+        if matches!(shape, Shape::Secret)
+            || scalar.secret && matches!(shape, Shape::Text | Shape::HostKey)
+        {
             self.secrets.push(scalar.text.clone());
         }
         if let Err(wrong) = judge(scalar, shape) {
@@ -416,6 +420,7 @@ fn judge(scalar: &Scalar, shape: &Shape) -> Result<(), Option<String>> {
         Shape::Timestamp => text.parse::<jiff::Timestamp>().is_ok(),
         Shape::Cron => return Cron::parse(text).map(|_| ()).map_err(Some),
         Shape::Addresses => is_address_range(text),
+        Shape::HostKey if !is_host_key(text) => return Err(Some(host_key::HINT.into())),
         _ => true,
     };
     if ok { Ok(()) } else { Err(None) }

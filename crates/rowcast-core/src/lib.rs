@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod fault;
 pub mod gate;
 pub mod guard;
+pub mod host_key;
 pub mod json;
 pub mod key;
 pub mod killpoint;

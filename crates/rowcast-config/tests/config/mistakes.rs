@@ -111,6 +111,11 @@ fn keys_and_values() {
             ),
             ("syncs/customers.yml", &sync("paused: yes\n"), &["E0105"]),
             (
+                "sources/shop.yml",
+                "source: shop\nhost: h\ndatabase: d\nuser: u\nssh:\n  host: bastion\n  user: tunnel\n  key: x\n  host_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3a\n",
+                &["E0105"],
+            ),
+            (
                 "syncs/customers.yml",
                 &sync("paused: [a\n  , b]\n"),
                 &["E0105"],

@@ -1,6 +1,7 @@
 //! The `ssh:` of the destination's settings: the server through which the database is reached.
 
 use rowcast_core::descriptor::{Setting, SettingKind};
+use rowcast_core::host_key::{self, is_host_key};
 use rowcast_core::{Code, Reason, Secret, SettingValue};
 
 use super::settings::wrong;
@@ -67,12 +68,20 @@ pub(super) fn read(
             0
         }
     };
+    let host_key = given("host_key").map(|text| text.reveal().clone());
+    if host_key.as_deref().is_some_and(|text| !is_host_key(text)) {
+        let (path, reason) = wrong(
+            "ssh.host_key",
+            "`ssh.host_key` must be a host key or its SHA256 fingerprint",
+        );
+        problems.push((path, reason.hint(host_key::HINT)));
+    }
     (problems.len() == before).then(|| SshConfig {
         host: host.reveal().clone(),
         port,
         user: user.reveal().clone(),
         key: Password::Secret(key),
         passphrase: given("passphrase").map(Password::Secret),
-        host_key: given("host_key").map(|text| text.reveal().clone()),
+        host_key,
     })
 }

@@ -124,6 +124,8 @@ pub(super) fn refused(ssh: &SshConfig, pinned: Option<&Pin>, offered: &[PublicKe
 
 #[cfg(test)]
 mod tests {
+    use rowcast_core::host_key::is_host_key;
+
     use super::*;
 
     const KEY: &str =
@@ -141,6 +143,7 @@ mod tests {
             fingerprint,
         ] {
             assert!(parse(&text).unwrap().is(&key), "{text}");
+            assert!(is_host_key(&text), "validation refuses {text}");
         }
     }
 
@@ -157,6 +160,7 @@ mod tests {
             let reason = parse(text).unwrap_err();
             assert_eq!(reason.code, Code::WrongType, "{text}");
             assert!(reason.hint.unwrap().contains("ssh-ed25519 AAAA"));
+            assert!(!is_host_key(text), "validation takes {text:?}");
         }
     }
 
