@@ -6,6 +6,7 @@
 mod certificate;
 mod config;
 mod deadline;
+mod farewell;
 mod idle;
 mod password;
 mod reason;
@@ -37,6 +38,7 @@ pub(crate) use idle::{Idle, Lent};
 pub use reason::{db_error, for_role, is_connection_lost};
 pub use tls::{EXPIRY_WARNING_S, Negotiated, Transport, Verified};
 
+use farewell::{ClosedByPeer, TlsClosedByPeer};
 use reason::LoginFailure;
 use socket::{Address, Stream};
 use watch::{Patience, Watched, WatchedTls};
@@ -111,7 +113,8 @@ impl std::fmt::Debug for CancelHandle {
 }
 
 impl CancelHandle {
-    /// Asks the server to cancel the running query. The server never says whether it did.
+    /// Asks the server to cancel the running query, and waits until it has heard. The server never
+    /// says whether there was one.
     ///
     /// # Errors
     /// The request could not be delivered.
@@ -128,7 +131,7 @@ impl CancelHandle {
                     .map_err(|error| self.failed(&error))
             } else {
                 self.token
-                    .cancel_query_raw(stream, NoTls)
+                    .cancel_query_raw(ClosedByPeer(stream), NoTls)
                     .await
                     .map_err(|error| self.failed(&error))
             }
@@ -195,7 +198,8 @@ fn cancel_encrypted<'a>(
     stream: Stream,
     client: rustls::ClientConfig,
 ) -> BoxFuture<'a, Result<(), tokio_postgres::Error>> {
-    Box::pin(token.cancel_query_raw(stream, rustls_connect(config, client)))
+    let tls = TlsClosedByPeer(rustls_connect(config, client));
+    Box::pin(token.cancel_query_raw(stream, tls))
 }
 
 impl Connector {

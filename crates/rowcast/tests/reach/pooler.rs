@@ -145,6 +145,71 @@ async fn everything_works_through_a_pooler_and_leaves_nothing_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_statement_behind_a_pooler_ends_when_its_time_is_over() {
+    let (shop, _pooler) = open("reach_pooler_late");
+    let limit = "sslmode: disable\nlimits: { statement_timeout: 500ms }\n";
+    shop.edit("sources/shop.yml", "sslmode: disable\n", limit);
+    shop.run("run", 0);
+    // A model that takes too long is ended by the server itself: the limit is set in the transaction.
+    let table = shop.edit(
+        "models/customers.yml",
+        "table: customers",
+        "sql: SELECT c.*, pg_sleep(60)::text AS slept FROM customers c",
+    );
+    let late = shop.run("preview customers", 1);
+    assert!(late.stderr.contains("E0215"), "{}", late.stderr);
+    let late = shop.run("run", 1);
+    assert!(
+        late.stdout.contains("E0215") && late.stdout.contains("statement timeout"),
+        "{}\n{}",
+        late.stdout,
+        late.stderr
+    );
+    shop.write("models/customers.yml", &table);
+    // A statement outside of such a transaction has no limit in the server: it is cancelled from here,
+    // through the pooler.
+    let mut holder = lock_state(&shop).await;
+    let late = shop.run("status", 1);
+    assert!(
+        late.stderr.contains("E0215") && late.stderr.contains("user request"),
+        "{}",
+        late.stderr
+    );
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND (wait_event_type = 'Lock' OR wait_event = 'PgSleep')";
+    assert_eq!(shop.sql(waiting).trim(), "0");
+    holder.unlock().await;
+    shop.run("run", 0);
+    assert_eq!(shop.delivered(), shop.rows());
+}
+
+/// Somebody who holds the table of syncs.
+struct Holder(tokio_postgres::Client);
+
+impl Holder {
+    async fn unlock(&mut self) {
+        self.0.batch_execute("ROLLBACK").await.expect("let go");
+    }
+}
+
+async fn lock_state(shop: &Shop) -> Holder {
+    let (client, connection) = tokio_postgres::Config::new()
+        .host("127.0.0.1")
+        .port(shop.database.port)
+        .user("postgres")
+        .dbname(&shop.database.name)
+        .connect(tokio_postgres::NoTls)
+        .await
+        .expect("the holder connects");
+    tokio::spawn(connection);
+    client
+        .batch_execute("BEGIN; LOCK TABLE _rowcast.sync IN ACCESS EXCLUSIVE MODE")
+        .await
+        .expect("take the lock");
+    Holder(client)
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_behind_a_pooler_is_cancelled_and_refused_while_it_runs() {
     let (shop, pooler) = open("reach_pooler_two");
     let crm = shop.read("destinations/crm.yml");
