@@ -19,7 +19,7 @@ mod tokens;
 mod work;
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rowcast_config::Problem;
 use rowcast_core::guard::Guard;
@@ -145,8 +145,8 @@ struct Inner {
     loaded: RwLock<Arc<Loaded>>,
     /// What is wrong with the files since they were changed.
     problems: RwLock<Vec<Problem>>,
-    /// When the project was first read.
-    files: reload::Files,
+    /// What the project was read from.
+    known: Mutex<reload::Known>,
     /// For schedules and jobs.
     control: Control,
     /// For those who ask.
@@ -181,9 +181,9 @@ impl Service {
         Ok(Self {
             inner: Arc::new(Inner {
                 owner: Control::owner(),
+                known: Mutex::new(reload::Known::new(files, &project)),
                 loaded: RwLock::new(Arc::new(Loaded { project })),
                 problems: RwLock::default(),
-                files,
                 asks: control.beside(),
                 alerts: control.beside(),
                 opened_us: crate::map::now_us(),

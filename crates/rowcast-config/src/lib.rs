@@ -40,7 +40,7 @@ pub use described::{Described, read_described};
 pub use documents::{Document, documents};
 pub use load::{Change, LoadOptions, Loaded, PROJECT_FILE, find, is_name, load};
 pub use outside::{Channel, Hook, Smtp, SmtpTls};
-pub use placeholder::Secrets;
+pub use placeholder::{FileStamp, Secrets, file_stamp};
 pub use problem::{Location, Problem};
 pub use project::{
     About, Alerts, Credential, Cursor, Destination, Model, Positions, Project, Query, Rate,

@@ -1,6 +1,7 @@
 //! From a folder to a project: find it, read every file, lay the environment and the defaults
 //! over the objects, resolve placeholders, check, and report every problem at once.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::model::{self, SqlFile};
 use crate::objects;
 use crate::outside;
 use crate::placeholder::{Resolver, Secrets};
-use crate::problem::{File, Location, Problem, reason};
+use crate::problem::{File, Problem, reason};
 use crate::project::Project;
 use crate::shape::{Kind, Shape};
 use crate::sync;
@@ -443,6 +444,7 @@ impl Loader<'_> {
             variables: &variables,
             environment: self.options.env,
             dir: self.options.dir,
+            read: RefCell::default(),
         };
         for ((kind, name), node) in &mut documents {
             // What an environment says is resolved where it is used: secrets of other
@@ -483,7 +485,7 @@ impl Loader<'_> {
                     let sql = self
                         .sql
                         .get(name)
-                        .map(|file| sql_file(file, &resolver, &mut walker));
+                        .map(|file| SqlFile::read(file, &resolver, &mut walker));
                     let model = model::model(name, node, sql, &mut walker);
                     project.models.insert(name.clone(), model);
                 }
@@ -503,6 +505,7 @@ impl Loader<'_> {
                 Kind::Environment | Kind::Connector => {}
             }
         }
+        self.project.secret_files = resolver.read.into_inner();
         documents
     }
 
@@ -577,23 +580,5 @@ fn own_name(walker: &mut Walker<'_>, kind: Kind, stem: &str, node: &Node) {
             )),
             &written.at,
         );
-    }
-}
-
-fn sql_file(file: &Arc<File>, resolver: &Resolver<'_>, walker: &mut Walker<'_>) -> SqlFile {
-    let mut reasons = Vec::new();
-    let text = resolver.sql(&file.text, &mut reasons);
-    for (offset, reason) in reasons {
-        let before = &file.text[..offset];
-        let line = 1 + before.matches('\n').count();
-        let column = 1 + before.chars().rev().take_while(|c| *c != '\n').count();
-        let rest = &file.text[offset..];
-        let length = rest.find('}').map_or(2, |end| rest[..=end].chars().count());
-        walker.note(reason, &Location::new(file, line, column, length));
-    }
-    SqlFile {
-        path: file.path.clone(),
-        text,
-        start: Location::new(file, 1, 1, 1),
     }
 }

@@ -1,11 +1,13 @@
 //! A model: which rows, from a query or a table, and what identifies one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rowcast_core::Code;
 
 use crate::objects::exclusive;
-use crate::problem::{Location, reason};
+use crate::placeholder::Resolver;
+use crate::problem::{File, Location, reason};
 use crate::project::{Cursor, DAY, Model, Query};
 use crate::tree::{Entry, Node, Yaml};
 use crate::walk::Walker;
@@ -16,6 +18,27 @@ pub(crate) struct SqlFile {
     /// After variables.
     pub(crate) text: String,
     pub(crate) start: Location,
+}
+
+impl SqlFile {
+    /// Resolves the variables of a file.
+    pub(crate) fn read(file: &Arc<File>, resolver: &Resolver<'_>, walker: &mut Walker<'_>) -> Self {
+        let mut reasons = Vec::new();
+        let text = resolver.sql(&file.text, &mut reasons);
+        for (offset, reason) in reasons {
+            let before = &file.text[..offset];
+            let line = 1 + before.matches('\n').count();
+            let column = 1 + before.chars().rev().take_while(|c| *c != '\n').count();
+            let rest = &file.text[offset..];
+            let length = rest.find('}').map_or(2, |end| rest[..=end].chars().count());
+            walker.note(reason, &Location::new(file, line, column, length));
+        }
+        Self {
+            path: file.path.clone(),
+            text,
+            start: Location::new(file, 1, 1, 1),
+        }
+    }
 }
 
 pub(crate) fn model(

@@ -1,8 +1,10 @@
 //! `${env:NAME}`, `${file:PATH}`, `${var:NAME}` and the escape `$${`: resolved when configuration
 //! loads. Whatever holds something from the environment or a file is secret whole.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rowcast_core::{Code, Reason};
 
@@ -19,6 +21,15 @@ pub enum Secrets {
     Lenient,
 }
 
+/// What a file was like: when it was changed, and its size; `None` when it was not there.
+pub type FileStamp = Option<(Option<SystemTime>, u64)>;
+
+/// What a file is like now.
+pub fn file_stamp(path: &Path) -> FileStamp {
+    let about = std::fs::metadata(path).ok()?;
+    Some((about.modified().ok(), about.len()))
+}
+
 /// Where placeholders find their values.
 pub(crate) struct Resolver<'a> {
     pub(crate) secrets: Secrets,
@@ -28,6 +39,8 @@ pub(crate) struct Resolver<'a> {
     pub(crate) environment: Option<&'a str>,
     /// Relative paths start here.
     pub(crate) dir: &'a Path,
+    /// Every file that was read, as it was before.
+    pub(crate) read: RefCell<BTreeMap<PathBuf, FileStamp>>,
 }
 
 struct Resolved {
@@ -146,7 +159,10 @@ impl Resolver<'_> {
     }
 
     fn file(&self, path: &str, reasons: &mut Vec<Reason>) -> Option<String> {
-        match read_secret_file(&self.dir.join(path)) {
+        let place = self.dir.join(path);
+        let stamp = file_stamp(&place);
+        self.read.borrow_mut().insert(place.clone(), stamp);
+        match read_secret_file(&place) {
             Ok(value) => Some(value),
             Err(error) => {
                 reasons.push(

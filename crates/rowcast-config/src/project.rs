@@ -12,7 +12,7 @@ use rowcast_core::sync::RetryPolicy;
 use rowcast_core::{Code, Kind, Mode, Name, Reason, Secret, Selection, SettingValue, Value};
 
 use crate::outside::{Channel, Hook, Smtp};
-use crate::placeholder::read_secret_file;
+use crate::placeholder::{FileStamp, read_secret_file};
 use crate::problem::Location;
 use rowcast_core::schedule::Schedule;
 
@@ -49,6 +49,9 @@ pub struct Project {
     pub connectors: BTreeMap<String, PathBuf>,
     /// Names of the files in `environments/`.
     pub environments: Vec<String>,
+    /// The files that `${file:PATH}` named, as they were before they were read. Sources read them anew
+    /// at each connection; what else they hold is as old as this.
+    pub secret_files: BTreeMap<PathBuf, FileStamp>,
 }
 
 impl Project {

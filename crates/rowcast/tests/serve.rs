@@ -153,3 +153,36 @@ fn rule_22_a_server_refuses_roles_that_could_write_in_spite_of_everything() {
     ask(&shop);
     server.wait_for(&ENDED);
 }
+
+#[test]
+fn a_secret_that_was_exchanged_is_the_next_runs() {
+    let shop = Shop::open("serve_exchanged");
+    let crm = shop.read("destinations/crm.yml");
+    let authorized = crm.replace(
+        "batch:",
+        "  auth: { bearer: \"${file:secrets/crm}\" }\nbatch:",
+    );
+    shop.write("destinations/crm.yml", &authorized);
+    shop.write("secrets/crm", "first");
+    let mut server = Server::start(&shop, &[]);
+    ask(&shop);
+    server.wait_for(&ENDED);
+    shop.write("secrets/crm", "the second");
+    shop.sql("UPDATE customers SET plan = 'other'");
+    ask(&shop);
+    server.wait_for(&ENDED);
+    let log = shop.api.log();
+    let sent: Vec<&str> = log
+        .iter()
+        .filter_map(|seen| seen.header("authorization"))
+        .collect();
+    assert_eq!(
+        sent,
+        [
+            "Bearer first",
+            "Bearer first",
+            "Bearer the second",
+            "Bearer the second"
+        ]
+    );
+}

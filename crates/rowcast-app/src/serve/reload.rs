@@ -1,11 +1,12 @@
-//! Reads the project again when its files change, without a restart. A project with problems is not
-//! taken over: the one from before goes on, and the problems are told.
+//! Reads the project again when its files change, or those that hold its secrets, without a restart. A
+//! project with problems is not taken over: the one from before goes on, and the problems are told.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use rowcast_config::{FileStamp, file_stamp};
 use tokio_util::sync::CancellationToken;
 
 use super::{Inner, Loaded};
@@ -24,29 +25,68 @@ const FOLDERS: [&str; 7] = [
     "connectors",
 ];
 
-/// The files that a project was read from, as they were before they were read.
-pub(super) type Files = BTreeMap<PathBuf, (Option<SystemTime>, u64)>;
+/// Files as they were before they were read.
+pub(super) type Files = BTreeMap<PathBuf, FileStamp>;
+
+/// What the project was last read from, with or without success.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// In its folders.
+    project: Files,
+    /// Wherever `${file:PATH}` pointed.
+    secrets: Files,
+}
+
+impl Known {
+    /// What a project was read from; `files` as they were before.
+    pub(super) fn new(files: Files, project: &Project) -> Self {
+        Self {
+            project: files,
+            secrets: project.config.secret_files.clone(),
+        }
+    }
+
+    /// Whether a secret's file is not as it was; from then on it is.
+    fn secrets_changed(&mut self) -> bool {
+        let mut changed = false;
+        for (path, stamp) in &mut self.secrets {
+            let now = file_stamp(path);
+            changed |= now != *stamp;
+            *stamp = now;
+        }
+        changed
+    }
+}
 
 pub(super) async fn watch(inner: &Inner, stop: &CancellationToken) {
-    let dir = inner.loaded().project.dir().to_owned();
-    let mut known = inner.files.clone();
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             () = stop.cancelled() => return,
         }
-        let found = files(&dir);
-        if found != known {
-            known = found;
-            reload(inner);
+        let mut known = inner.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let project = files(inner.loaded().project.dir());
+        if known.secrets_changed() || project != known.project {
+            known.project = project;
+            reload(inner, &mut known);
         }
     }
 }
 
-fn reload(inner: &Inner) {
+/// Reads the project again if a secret's file has changed: what a run sends with is as old as the run
+/// at most.
+pub(super) fn fresh_secrets(inner: &Inner) {
+    let mut known = inner.known.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.secrets_changed() {
+        reload(inner, &mut known);
+    }
+}
+
+fn reload(inner: &Inner, known: &mut Known) {
     let options = &inner.options;
     let problems = match Project::load(Some(&options.dir), options.env.as_deref()) {
         Ok(project) => {
+            known.secrets.clone_from(&project.config.secret_files);
             take_over(inner, project);
             tracing::info!("the project was read again");
             return;
@@ -86,7 +126,7 @@ pub(super) fn files(dir: &Path) -> Files {
                 continue;
             };
             if about.is_file() {
-                found.insert(entry.path(), (about.modified().ok(), about.len()));
+                found.insert(entry.path(), Some((about.modified().ok(), about.len())));
             }
         }
     }

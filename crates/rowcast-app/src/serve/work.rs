@@ -9,7 +9,7 @@ use rowcast_postgres::control::{Arrival, Claim, Claimed};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ask, Inner, Loaded, source_of, written};
+use super::{Ask, Inner, Loaded, reload, source_of, written};
 use crate::view::RunView;
 use crate::{Answer, Failure, Project, run, wire};
 
@@ -68,6 +68,7 @@ pub(super) async fn carry_out(inner: &Arc<Inner>, stop: &CancellationToken) {
 }
 
 async fn claim(inner: &Inner) -> Answer<Option<(Arc<Loaded>, Claimed)>> {
+    reload::fresh_secrets(inner);
     let loaded = inner.loaded();
     let config = &loaded.project.config;
     let mut syncs = Vec::new();
