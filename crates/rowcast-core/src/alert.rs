@@ -154,6 +154,18 @@ impl Watch {
         }
     }
 
+    /// Whether a condition is open.
+    pub fn is_open(&self, condition: Condition) -> bool {
+        let standing = self.conditions.get(&condition);
+        standing.is_some_and(|standing| standing.open)
+    }
+
+    /// Whether the last success is longer ago than the rules allow.
+    pub fn is_late(&self, rules: &Rules, now_us: i64) -> bool {
+        let ago = now_us - self.success_us.unwrap_or(self.since_us);
+        rules.late.is_some_and(|late| ago > micros(late))
+    }
+
     /// Whether anything is open.
     pub fn any_open(&self) -> bool {
         self.conditions.values().any(|standing| standing.open)

@@ -164,6 +164,30 @@ fn a_sync_that_does_not_run_is_late() {
 }
 
 #[test]
+fn a_sync_that_was_paused_by_command_is_not_late() {
+    let shop = Shop::open("alerts_paused");
+    let receiver = Api::start();
+    tells(&shop, &receiver, "", "{ late: 1s, to: [hook] }");
+    shop.run("run customers_to_crm", 0);
+    shop.run("pause customers_to_crm", 0);
+    // Syncs are looked at in the order of their names: when the second is told to be late, the first,
+    // whose success is older than that one's beginning, was looked at.
+    let sync = shop.read("syncs/customers_to_crm.yml");
+    let other = sync
+        .replace("sync: customers_to_crm", "sync: later_to_crm")
+        .replace("object: customer", "object: another");
+    shop.write("syncs/later_to_crm.yml", &other);
+    let _server = Server::start(&shop, &[]);
+    wait_for(&receiver, 1);
+    let log = receiver.log();
+    let message: Value = serde_json::from_slice(&log[0].body).expect("JSON");
+    assert_eq!(message["data"]["sync"], "later_to_crm");
+    assert_eq!(told(&receiver), ["raised late"]);
+    let view = alerts_once(&shop, |view| view["alerts"][0]["sync"] == "later_to_crm");
+    assert_eq!(view["alerts"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
 fn a_held_run_and_a_full_one_are_told_with_their_reasons() {
     let shop = Shop::open("alerts_held");
     let receiver = Api::start();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rowcast_config::Sync;
-use rowcast_core::alert::{Event, Message, Moment, Notice, Watch};
+use rowcast_core::alert::{Condition, Event, Message, Moment, Notice, Watch};
 use rowcast_core::{Code, Reason};
 use rowcast_postgres::control::{ClaimedMessage, Moved, NewMessage, WatchRow};
 use tokio::task::JoinSet;
@@ -20,11 +20,12 @@ use crate::alerts::{self, AlertsView, ChannelView, MuteRequest, Muted, Tried, ch
 use crate::map::now_us;
 use crate::state::admin_of;
 use crate::view::instant;
-use crate::{Answer, Failure};
+use crate::{Answer, Failure, run};
 
 /// How often the clock and other servers' ends of runs are looked at.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often an open condition is compared with runs of the command line, which tell nobody.
+/// How often an open condition is compared with runs of the command line, and lateness with pauses of
+/// the command line: neither tells anybody.
 const LOOK_AGAIN_US: i64 = 30_000_000;
 /// How long one attempt may take, whatever a receiver does.
 const ATTEMPT: Duration = Duration::from_secs(90);
@@ -43,6 +44,14 @@ const FORGET_EVERY: u32 = 1_800;
 const AT_ONCE: usize = 16;
 /// How long messages on their way are waited for when the server stops.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// When things of a sync were asked of its state, which is not done in every round.
+#[derive(Debug, Clone, Copy, Default)]
+struct Looked {
+    runs_us: i64,
+    /// When it was last found paused.
+    paused_us: i64,
+}
 
 /// Watches until it is told to stop.
 pub(super) async fn watch(inner: &Inner, stop: &CancellationToken) {
@@ -80,7 +89,11 @@ fn shown(failure: &Failure) -> String {
     all.join("; ")
 }
 
-async fn round(inner: &Inner, loaded: &Loaded, looked: &mut BTreeMap<String, i64>) -> Vec<Failure> {
+async fn round(
+    inner: &Inner,
+    loaded: &Loaded,
+    looked: &mut BTreeMap<String, Looked>,
+) -> Vec<Failure> {
     let (watched, others): (Vec<&Sync>, Vec<&Sync>) = loaded
         .project
         .config
@@ -107,6 +120,7 @@ async fn round(inner: &Inner, loaded: &Loaded, looked: &mut BTreeMap<String, i64
         let Some(sync) = watched.iter().find(|sync| sync.name == row.sync) else {
             continue;
         };
+        let looked = looked.entry(row.sync.clone()).or_default();
         if let Err(failure) = look(inner, loaded, sync, &row, looked).await {
             failures.push(failure);
         }
@@ -120,7 +134,7 @@ async fn look(
     loaded: &Loaded,
     sync: &Sync,
     row: &WatchRow,
-    looked: &mut BTreeMap<String, i64>,
+    looked: &mut Looked,
 ) -> Answer<()> {
     let rules = &sync.alerts.rules;
     let now = now_us();
@@ -132,12 +146,11 @@ async fn look(
     };
     let news = jobs.iter().any(|job| job.run.is_some());
     let idle = before.as_ref().is_some_and(|watch| {
-        let last = looked.get(&row.sync).copied().unwrap_or(0);
-        now - last < LOOK_AGAIN_US || !worth_another_look(watch, sync, now)
+        now - looked.runs_us < LOOK_AGAIN_US || !worth_another_look(watch, sync, now)
     });
     let runs = if news || !idle {
         let read = read_runs(loaded, sync).await;
-        looked.insert(row.sync.clone(), now);
+        looked.runs_us = now;
         match read {
             Ok(runs) => runs,
             // Ends of runs are looked at when state can be read again; the clock does not wait.
@@ -168,7 +181,7 @@ async fn look(
         sync: &sync.name,
         now_us: now,
         muted: alerts::muted(row, now).is_some(),
-        paused: loaded.project.paused(sync).is_some(),
+        paused: paused(loaded, sync, &watch, now, looked).await,
     };
     let notices = watch.notices(rules, moment);
     if before.as_ref() == Some(&watch) && seen.is_empty() && notices.is_empty() {
@@ -177,13 +190,32 @@ async fn look(
     keep(inner, loaded, sync, row, &watch, &seen, &notices).await
 }
 
+/// Whether it is paused, as far as that matters: in its files, or by command when it would now be told
+/// to be late. A state that can't be read has no say: the clock does not wait.
+async fn paused(
+    loaded: &Loaded,
+    sync: &Sync,
+    watch: &Watch,
+    now: i64,
+    looked: &mut Looked,
+) -> bool {
+    if loaded.project.paused(sync).is_some() {
+        return true;
+    }
+    let told_next = watch.is_late(&sync.alerts.rules, now) && !watch.is_open(Condition::Late);
+    if !told_next {
+        return false;
+    }
+    if now - looked.paused_us >= LOOK_AGAIN_US {
+        let asked = run::paused(&loaded.project, &sync.name).await;
+        looked.paused_us = if matches!(asked, Ok(Some(_))) { now } else { 0 };
+    }
+    looked.paused_us != 0
+}
+
 /// Whether runs of the command line could change what is known.
 fn worth_another_look(watch: &Watch, sync: &Sync, now: i64) -> bool {
-    let late = sync.alerts.rules.late.is_some_and(|late| {
-        let since = watch.success_us.unwrap_or(watch.since_us);
-        now - since > i64::try_from(late.as_micros()).unwrap_or(i64::MAX)
-    });
-    late || watch.any_open()
+    watch.is_late(&sync.alerts.rules, now) || watch.any_open()
 }
 
 async fn read_runs(loaded: &Loaded, sync: &Sync) -> Answer<Vec<rowcast_postgres::ledger::RunRow>> {
