@@ -173,6 +173,7 @@ codes! {
     TooManyRequests = "E0910", Failed, "the token asks too often";
     AlertUndelivered = "E0911", Failed, "an alert was not delivered";
     SignatureInvalid = "E0912", Failed, "the request is not signed as it should be";
+    TooManyWrongTokens = "E0913", Failed, "too many wrong tokens came from one address";
 
     // E90 defects
     Defect = "E9001", Failed, "a defect in Rowcast";

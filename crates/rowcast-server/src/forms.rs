@@ -1,4 +1,4 @@
-//! Answers that are no JSON, for the description of routes.
+//! Answers and bodies that are no JSON of ours, for the description of routes.
 
 use std::borrow::Cow;
 
@@ -30,6 +30,8 @@ forms! {
     Text "text/plain";
     /// A page.
     Html "text/html";
+    /// What a sender outside makes of it, and signs.
+    Signed "*/*";
     /// Server-sent events.
     Events "text/event-stream";
 }

@@ -11,6 +11,7 @@ mod forms;
 mod handlers;
 mod input;
 mod limits;
+mod logins;
 mod metrics;
 pub mod openapi;
 mod page;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use limits::Rate;
 use limits::{Meter, Names};
+use logins::Logins;
 
 /// Where a server listens unless it is told otherwise: reachable from this machine only.
 pub const LISTEN: &str = "127.0.0.1:4680";
@@ -45,6 +47,7 @@ pub(crate) struct App {
     /// Ends what would otherwise go on: streams of events.
     stop: CancellationToken,
     meter: Meter,
+    logins: Logins,
     names: Names,
 }
 
@@ -78,6 +81,7 @@ impl Server {
             service,
             stop: stop.clone(),
             meter: Meter::new(Rate::default()),
+            logins: Logins::new(Logins::RATE),
             names,
         };
         Ok(Self { listener, app })
@@ -87,6 +91,13 @@ impl Server {
     #[must_use]
     pub fn with_rate(mut self, rate: Rate) -> Self {
         self.app.meter = Meter::new(rate);
+        self
+    }
+
+    /// Lets each address come with so many wrong tokens.
+    #[must_use]
+    pub fn with_wrong_tokens(mut self, rate: Rate) -> Self {
+        self.app.logins = Logins::new(rate);
         self
     }
 
@@ -112,6 +123,7 @@ impl Server {
     pub async fn serve(self) {
         let stop = self.app.stop.clone();
         let router = router::router(self.app);
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         let ended = axum::serve(self.listener, router)
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         tokio::select! {

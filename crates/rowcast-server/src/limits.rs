@@ -9,7 +9,7 @@ use rowcast_core::{Code, Reason};
 
 use crate::answer::Refusal;
 
-/// Requests of one token in a time.
+/// Requests in a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
     pub requests: u32,

@@ -205,6 +205,11 @@ fn content(schema: &Schema) -> Value {
 }
 
 impl Route {
+    /// Whether a body is described.
+    pub(crate) fn takes_body(&self) -> bool {
+        !is_nothing(&(self.body)(&mut Types::new().requests))
+    }
+
     /// `GET /api/v1/syncs/{name}`.
     pub(crate) fn asked(&self) -> String {
         format!("{} {}", self.method.to_uppercase(), self.path)

@@ -26,7 +26,7 @@ use rowcast_app::why::Story;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value};
 
-use crate::forms::{Events, Html, Text};
+use crate::forms::{Events, Html, Signed, Text};
 use crate::handlers::Waiting;
 use crate::handlers::history::{Before, Limited, OfKey, OfLog, OfRuns};
 use crate::handlers::objects::{InSchema, Rows};
@@ -174,7 +174,7 @@ routes! {
     post "/api/v1/syncs/{name}/mute" RUN, (), MuteRequest => 200 Muted, "Tells nobody about a sync for a while", alerts::mute;
     post "/api/v1/syncs/{name}/unmute" RUN, (), () => 200 Muted, "Tells about it again", alerts::unmute;
 
-    post "/hooks/{name}" None, (), () => 200 HookAnswer, "Starts runs; signed with the hook's secret in place of a token", hooks::hook;
+    post "/hooks/{name}" None, (), Signed => 200 HookAnswer, "Starts runs; signed with the hook's secret in place of a token", hooks::hook;
 
     post "/v2/retl-connections/{id}/start" RUN, (), Start => 200 RetlStarted, "As RudderStack: starts the sync of this name; 409 when it is running", retl::start;
     post "/v2/retl-connections/{id}/stop" RUN, (), () => 204 (), "As RudderStack: stops its run", retl::stop;

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use rowcast_app::serve::{Scope, TokenRequest};
 use rowcast_server::Rate;
+use rowcast_server::openapi::openapi;
 use rowcast_testkit::api::{Act, Answer, Script};
 use rowcast_testkit::postgres::Cluster;
 use serde_json::json;
-use world::World;
+use world::{World, filled};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_repeated_is_carried_out_once() {
@@ -163,6 +164,65 @@ async fn a_token_that_asks_too_often_is_told_when_to_come_back() {
         .await
         .expect(200);
     world.ask_as(None, "get", "/healthz", "").await.expect(200);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_with_wrong_tokens_waits_and_who_has_a_good_one_does_not() {
+    let rate = Rate {
+        requests: 3,
+        window: Duration::from_secs(3600),
+    };
+    let wrong = |server: rowcast_server::Server| server.with_wrong_tokens(rate);
+    let world = World::open_with("api_wrong_tokens", |_| {}, wrong).await;
+    world.get("/api/v1/syncs").await.expect(200);
+    for number in 0..3 {
+        let token = format!("rowcast_{number}");
+        let refused = world.ask_as(Some(&token), "get", "/api/v1/syncs", "").await;
+        assert_eq!(refused.expect(401).json()["code"], "E0902");
+    }
+    let refused = world
+        .ask_as(Some("rowcast_3"), "get", "/api/v1/syncs", "")
+        .await
+        .expect(429);
+    assert_eq!(refused.json()["code"], "E0913");
+    let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((3500..=3600).contains(&seconds), "{seconds}");
+    world.get("/api/v1/syncs").await.expect(200);
+    world.ask_as(None, "get", "/healthz", "").await.expect(200);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_nothing_would_be_made_of_is_refused() {
+    let world = World::open("api_bodies").await;
+    let document = openapi();
+    let mut walked = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            if method == "get" || operation.get("requestBody").is_some() {
+                continue;
+            }
+            walked += 1;
+            let path = filled(path);
+            for body in [r#"{"limit": 1}"#, "[]", "limit=1"] {
+                let refused = world.ask(method, &path, &[], body).await.expect(400).json();
+                assert_eq!(refused["code"], "E0904", "{method} {path}");
+            }
+        }
+    }
+    assert!(walked > 10, "{walked} routes");
+    // Nothing was done, and a body that says nothing is as none.
+    assert_eq!(
+        world.get("/api/v1/syncs/crm").await.expect(200).json()["paused"],
+        false
+    );
+    for body in ["", "{}", " { }\n"] {
+        world
+            .ask("post", "/api/v1/syncs/crm/cancel", &[], body)
+            .await
+            .expect(200);
+    }
     world.end().await;
 }
 

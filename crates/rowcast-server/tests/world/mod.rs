@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use rowcast_app::serve::{ServeOptions, Service};
-use rowcast_server::Server;
+use rowcast_server::{Rate, Server};
 use rowcast_testkit::api::Api;
 use rowcast_testkit::postgres::{Cluster, Database};
 use serde_json::Value;
@@ -129,6 +129,11 @@ impl World {
             .await
             .unwrap();
         let address = server.address().unwrap();
+        // The walks over all routes come with many wrong tokens.
+        let server = server.with_wrong_tokens(Rate {
+            requests: 100_000,
+            ..Rate::default()
+        });
         tokio::spawn(with(server).serve());
         let token = service.first_token().await.unwrap().unwrap();
         assert!(service.first_token().await.unwrap().is_none());
