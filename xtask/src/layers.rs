@@ -110,7 +110,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "natives",
-        proves: "every native kind keeps the contract on its real server: MariaDB, Redis, NATS, RabbitMQ, Mosquitto",
+        proves: "every native kind keeps the contract on its real server: MariaDB, Redis, NATS, RabbitMQ, Mosquitto, and on librdkafka's cluster",
         members: Members::Files(&[("rowcast-natives", "*"), ("rowcast", "natives")]),
         needs: Needs::Nothing,
         told: &[],

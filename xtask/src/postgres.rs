@@ -64,8 +64,11 @@ pub(crate) fn ensure() -> Result<PathBuf, String> {
     find().ok_or_else(|| missing("the package `postgresql` did not bring them"))
 }
 
-/// Programs that tests start besides PostgreSQL, with the packages that bring them.
-const NEIGHBOURS: [(&str, &str); 8] = [
+/// Programs that tests start besides PostgreSQL or that their build needs (librdkafka's, for a Kafka
+/// cluster), with the packages that bring them.
+const NEIGHBOURS: [(&str, &str); 10] = [
+    ("make", "make"),
+    ("g++", "g++"),
     ("aiosmtpd", "python3-aiosmtpd"),
     ("sshd", "openssh-server"),
     ("pgbouncer", "pgbouncer"),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rowcast_core::connector::{Build, Connector, SettingProblem};
 use rowcast_core::{Code, Descriptor, Destination, DestinationConfig, Reason};
 
-use crate::{amqp, mqtt, mysql, nats, redis};
+use crate::{amqp, kafka, mqtt, mysql, nats, redis};
 
 struct Kind {
     describe: fn() -> Descriptor,
@@ -33,6 +33,7 @@ macro_rules! kind {
 const KINDS: &[Kind] = &[
     kind!(mysql, "mysql"),
     kind!(redis, "redis"),
+    kind!(kafka, "kafka"),
     kind!(nats, "nats"),
     kind!(amqp, "amqp"),
     kind!(mqtt, "mqtt"),

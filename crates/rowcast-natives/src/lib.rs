@@ -8,6 +8,7 @@
 #![cfg_attr(
     not(all(
         feature = "amqp",
+        feature = "kafka",
         feature = "mqtt",
         feature = "mysql",
         feature = "nats",
@@ -20,6 +21,7 @@ pub mod amqp;
 mod broker;
 pub mod catalog;
 mod connect;
+pub mod kafka;
 pub mod mqtt;
 pub mod mysql;
 pub mod nats;

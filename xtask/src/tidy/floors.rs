@@ -83,6 +83,11 @@ const FENCED: &[(&str, &[&str], &str)] = &[
         "a native kind's client stays in its module",
     ),
     (
+        "rdkafka",
+        &["rowcast-testkit"],
+        "it connects where it likes; only tests use it",
+    ),
+    (
         "governor",
         &["rowcast-engine"],
         "only the engine waits, retries and limits rates",
@@ -100,8 +105,8 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ),
     (
         "lz4_flex",
-        &["rowcast-postgres"],
-        "only the spool is compressed",
+        &["rowcast-postgres", "rowcast-natives"],
+        "only the spool and Kafka's batches are compressed with it",
     ),
     (
         "axum",

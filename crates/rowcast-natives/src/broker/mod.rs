@@ -34,7 +34,7 @@ const BYTES_MAX: usize = 64 << 20;
 const CONCURRENCY: usize = 2;
 const CONCURRENCY_MAX: usize = 16;
 /// How long the server may take to acknowledge a batch, unless `timeout:` says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The setting that says what a message's body holds.
 pub(crate) fn body_setting() -> Setting {
@@ -76,6 +76,8 @@ pub(crate) struct Message {
 pub(crate) struct Load {
     pub(crate) sync: Name,
     pub(crate) run: String,
+    /// When the run began, in microseconds since 1970.
+    pub(crate) started_at: i64,
     pub(crate) operation: Operation,
     pub(crate) messages: Vec<Message>,
 }
@@ -101,6 +103,7 @@ impl Load {
         Self {
             sync: batch.context.sync.clone(),
             run: batch.context.run.to_string(),
+            started_at: batch.context.started_at,
             operation: batch.operation,
             messages: batch.records.iter().map(message).collect(),
         }

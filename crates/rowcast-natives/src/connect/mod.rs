@@ -27,10 +27,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The settings of a connection, alike for every kind: `host`, `port`, `tls`, `tls_ca`, `user`,
 /// `password`.
 pub(crate) fn settings(port: &'static str, user: &'static str) -> Vec<Setting> {
-    vec![
+    let mut settings = vec![
         Setting::required("host", SettingKind::Text, "Server name or address.")
             .example("broker.internal"),
         Setting::optional("port", SettingKind::Integer, "Port.").default(port),
+    ];
+    settings.extend(access(user));
+    settings
+}
+
+/// How a server is approached, wherever it is: `tls`, `tls_ca`, `user`, `password`.
+pub(crate) fn access(user: &'static str) -> Vec<Setting> {
+    vec![
         Setting::optional(
             "tls",
             SettingKind::Boolean,
@@ -70,6 +78,7 @@ pub(crate) fn flag(config: &DestinationConfig, name: &str) -> Option<bool> {
 }
 
 /// Where a server is, and how it may be reached.
+#[derive(Clone)]
 pub(crate) struct Endpoint {
     destination: Name,
     host: String,
@@ -86,6 +95,29 @@ impl Endpoint {
         (port, tls_port): (u16, u16),
         problems: &mut Problems,
     ) -> Option<Self> {
+        let encrypted = flag(config, "tls").unwrap_or(true);
+        let port = match number(config, "port").map(u16::try_from) {
+            None if encrypted => Some(tls_port),
+            None => Some(port),
+            Some(Ok(port)) if port > 0 => Some(port),
+            Some(_) => {
+                problems.add("settings.port", "a port is 1 to 65535", "correct the port");
+                None
+            }
+        };
+        let host = text(config, "host").unwrap_or_default();
+        // Also without a port: all that is wrong is said at once.
+        let endpoint = Self::at(config, &host, port.unwrap_or(tls_port), problems);
+        port.and(endpoint)
+    }
+
+    /// The endpoint at a place that no setting of its own names; the others are read.
+    pub(crate) fn at(
+        config: &DestinationConfig,
+        host: &str,
+        port: u16,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let policy = match AddressPolicy::new(&config.allow_addresses) {
             Ok(policy) => Some(policy),
             Err(what) => {
@@ -98,15 +130,6 @@ impl Endpoint {
             }
         };
         let encrypted = flag(config, "tls").unwrap_or(true);
-        let port = match number(config, "port").map(u16::try_from) {
-            None if encrypted => Some(tls_port),
-            None => Some(port),
-            Some(Ok(port)) if port > 0 => Some(port),
-            Some(_) => {
-                problems.add("settings.port", "a port is 1 to 65535", "correct the port");
-                None
-            }
-        };
         let authorities = text(config, "tls_ca").map(|path| config.project_dir.join(path));
         let tls = if encrypted {
             match tls::config(authorities.as_deref()) {
@@ -121,12 +144,22 @@ impl Endpoint {
         };
         Some(Self {
             destination: config.name.clone(),
-            host: text(config, "host").unwrap_or_default(),
-            port: port?,
+            host: host.to_owned(),
+            port,
             tls: tls?,
             policy: policy?,
             patience: CONNECT_TIMEOUT.min(config.timeout.unwrap_or(CONNECT_TIMEOUT)),
         })
+    }
+
+    /// Another server that is approached alike: what may be connected to and who is trusted stay.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn elsewhere(&self, host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            ..self.clone()
+        }
     }
 
     /// The server in messages.
@@ -141,6 +174,12 @@ impl Endpoint {
         } else {
             "not encrypted"
         }
+    }
+
+    /// Longest wait for a connection.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     pub(crate) fn is_encrypted(&self) -> bool {

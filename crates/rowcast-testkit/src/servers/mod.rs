@@ -3,12 +3,16 @@
 //! Each runs on a loopback port of its own in a temporary folder and ends with the process that
 //! started it. A missing program is an error with the install line, never a skip.
 
+#[cfg(feature = "kafka")]
+mod kafka;
 mod mariadb;
 mod mosquitto;
 mod nats;
 mod rabbitmq;
 mod redis;
 
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, Numbers, Produced, Refusal, Relay};
 pub use mariadb::MariaDb;
 pub use mosquitto::Mosquitto;
 pub use nats::{Nats, Stored};

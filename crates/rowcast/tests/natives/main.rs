@@ -3,6 +3,7 @@
 
 #[path = "../support/command.rs"]
 mod command;
+mod kafka;
 mod mysql;
 mod nats;
 #[path = "../support/project.rs"]
