@@ -43,6 +43,9 @@ enum Needs {
     Nothing,
     /// The release program, whose path the tests find in `ROWCAST_RELEASE_BIN`.
     Release,
+    /// As `Release`, and the tests themselves are built for release: their services share the machine
+    /// with what is measured.
+    ReleaseTests,
 }
 
 const LAYERS: &[Layer] = &[
@@ -183,7 +186,7 @@ const LAYERS: &[Layer] = &[
         name: "catalogue-pace",
         proves: "rows a second through Segment's own destinations (builds for release; needs Node, npm)",
         members: Members::Files(&[("rowcast", "catalogue_pace")]),
-        needs: Needs::Release,
+        needs: Needs::ReleaseTests,
         told: &[],
         usual: false,
     },
@@ -398,6 +401,9 @@ fn run_layer(
                 arguments.extend(["--test", &target.test]);
             }
         }
+    }
+    if layer.needs == Needs::ReleaseTests {
+        arguments.push("--release");
     }
     let mut command = cargo_command(&arguments);
     // The tests use the very programs that were found here.

@@ -1,6 +1,7 @@
-//! How fast rows go through the actions host: the figures of the documentation. Only when named:
-//! `cargo xtask test catalogue-pace`.
+//! How fast rows go through the actions host: the figures of the documentation, as a table. Only when
+//! named: `cargo xtask test catalogue-pace`, which builds the program and this test for release.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
@@ -16,21 +17,12 @@ mod project;
 /// Enough for the start of Node to be a small part.
 const ROWS: usize = 50_000;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what `cargo xtask` tells this test"
-)]
-fn program() -> String {
-    std::env::var("ROWCAST_RELEASE_BIN")
-        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_rowcast").to_owned())
-}
-
-fn paced(slug: &str, origin: &str, service: &Service, settings: &str, sync: &str) {
-    let program = program();
+/// One line of the table.
+fn paced(slug: &str, origin: &str, service: &Service, settings: &str, sync: &str) -> String {
     let host = Path::new(env!("CARGO_TARGET_TMPDIR")).join("actions-host");
     std::fs::create_dir_all(&host).expect("a folder");
     let run = |dir: &Path, words: &[&str]| {
-        let mut command = command::program(Path::new(&program), dir, words);
+        let mut command = command::rowcast(dir, words);
         command.env("ROWCAST_ACTIONS_HOST", &host);
         let ended = command::run(command);
         assert_eq!(ended.code, Some(0), "{}", ended.words());
@@ -62,18 +54,16 @@ fn paced(slug: &str, origin: &str, service: &Service, settings: &str, sync: &str
     let report = project::report(&run(project.dir(), &["run", "push", "--json"]));
     let seconds = began.elapsed().as_secs_f64();
     assert_eq!(report["delivered"], ROWS);
-    writeln!(
-        std::io::stdout(),
-        "segment/{slug}: {ROWS} rows in {seconds:.1} s, {:.0} rows/s, {} requests",
-        ROWS as f64 / seconds,
-        service.api().requests()
+    format!(
+        "| `segment/{slug}` | {ROWS} | {} | {seconds:.1} | {:.0} |",
+        service.api().requests(),
+        ROWS as f64 / seconds
     )
-    .expect("print the figure");
 }
 
 #[test]
 fn rows_a_second() {
-    paced(
+    let webhook = paced(
         "webhook",
         "https://hooks.example.com",
         &Service::webhook(),
@@ -81,7 +71,7 @@ fn rows_a_second() {
         "object: send\nmapping:\n  url: https://hooks.example.com/hook\n  method: POST\n  \
          enable_batching: true\n  batch_size: 1000\n  data: { \"@path\": $.properties }\n",
     );
-    paced(
+    let hubspot = paced(
         "hubspot",
         "https://api.hubapi.com",
         &Service::hubspot(),
@@ -90,11 +80,25 @@ fn rows_a_second() {
          id_field_name: { literal: email }, id_field_value: email, property_group: { literal: contactinformation } } }\n  \
          properties: { object: { firstname: first_name, plan: plan } }\n",
     );
-    paced(
+    let klaviyo = paced(
         "klaviyo",
         "https://a.klaviyo.com",
         &Service::klaviyo(),
         "api_key: emulator",
         "object: upsertProfile\nfields: { email: email, first_name: first_name }\n",
     );
+    let build = if cfg!(debug_assertions) {
+        "not optimised"
+    } else {
+        "for release"
+    };
+    let mut table = format!(
+        "\nbuilt {build}\n| destination | rows | requests | seconds | rows/s |\n|---|---|---|---|---|\n"
+    );
+    for line in [webhook, hubspot, klaviyo] {
+        writeln!(table, "{line}").expect("text grows");
+    }
+    std::io::stdout()
+        .write_all(table.as_bytes())
+        .expect("print the table");
 }
