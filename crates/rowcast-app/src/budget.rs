@@ -1,10 +1,14 @@
-//! One budget of requests for each account at a service, shared by every sync of this process that
-//! writes to it, however many destinations name the account.
+//! One budget of requests for each account at a service, shared by every sync that writes to it,
+//! however many destinations name the account.
+//!
+//! Rate and concurrency are shared within this process; a quota is counted where state lives, for
+//! every process. What is stored there to tell accounts apart is a name, never anything made from a
+//! secret: whoever reads the state schema can't try tokens against it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use rowcast_core::{Destination, SettingValue};
+use rowcast_core::{Destination, Quota, SettingValue};
 use rowcast_engine::Limiter;
 
 use crate::{Answer, Project};
@@ -23,19 +27,46 @@ pub(crate) fn shared(
     static BUDGETS: OnceLock<Budgets> = OnceLock::new();
     let destination = project.destination(name)?;
     let rate = opened.capabilities().rate;
-    let quota = opened.quota();
     let account = match credentials(&destination.settings) {
         Some(digest) => digest,
         // Without a credential the destination itself is the account.
         None => format!("{} {name}", project.dir().display()),
     };
-    let key = format!("{} {account} {rate:?} {quota:?}", destination.connector);
+    let key = format!("{} {account} {rate:?}", destination.connector);
     let budgets = BUDGETS.get_or_init(Mutex::default);
     let mut budgets = budgets.lock().unwrap_or_else(PoisonError::into_inner);
     let limiter = budgets
         .entry(key)
-        .or_insert_with(|| Arc::new(Limiter::new(rate).with_quota(quota)));
+        .or_insert_with(|| Arc::new(Limiter::new(rate)));
     Ok(Arc::clone(limiter))
+}
+
+/// The quota of a destination's account: the destination's own, or else its connector's.
+///
+/// # Errors
+/// There is no such destination.
+pub(crate) fn quota(
+    project: &Project,
+    name: &str,
+    opened: &dyn Destination,
+) -> Answer<Option<Quota>> {
+    let destination = project.destination(name)?;
+    let Some(allowed) = destination.quota.or_else(|| opened.quota()) else {
+        return Ok(None);
+    };
+    let digest = credentials(&destination.settings);
+    // Several destinations of one account are counted under the name of the first.
+    let same = |other: &&rowcast_config::Destination| {
+        other.connector == destination.connector
+            && digest.is_some()
+            && credentials(&other.settings) == digest
+    };
+    let first = project.config.destinations.values().find(same);
+    let account = first.map_or(name, |first| &first.name);
+    Ok(Some(Quota {
+        account: format!("{}/{account}", project.config.name),
+        allowed,
+    }))
 }
 
 /// A digest of everything secret in settings; `None` when nothing is.

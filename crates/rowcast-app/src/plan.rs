@@ -13,9 +13,9 @@ use serde_json::value::RawValue;
 use crate::failure::file_reason;
 use crate::run::{shown, stale, typed_keys};
 use crate::view::{
-    GuardView, OperationCount, PlanView, ReasonCount, SampleView, Seal, change_word,
+    GuardView, OperationCount, PlanView, QuotaView, ReasonCount, SampleView, Seal, change_word,
 };
-use crate::{Answer, Failure, Project, wire};
+use crate::{Answer, Failure, Project, budget, wire};
 
 /// The version of a sealed plan's form.
 const FORM: u32 = 1;
@@ -40,7 +40,9 @@ pub async fn plan(project: &Project, name: &str, request: &PlanRequest) -> Answe
     let first_seed = first_seed();
     let parts = wire::parts(project, name, &[], Some(first_seed)).await?;
     wire::agree(sync, &parts.plan.key_columns, &*parts.destination).await?;
+    let quota = budget::quota(project, &sync.destination, &*parts.destination)?;
     let mut input = RunInput::new(parts.ledger, parts.destination, parts.mapper, parts.plan);
+    input.quota = quota;
     input.match_fields = parts.match_fields;
     input.options.diff = DiffRequest {
         limit: request.limit,
@@ -117,6 +119,7 @@ fn view(sync: &rowcast_config::Sync, found: &Preview) -> PlanView {
         invalid: found.report.invalid,
         calls: found.calls,
         time_ms: found.time.as_millis() as u64,
+        quota: found.quota.as_ref().map(QuotaView::of),
         samples,
         requests: found.requests.clone(),
         guards: found.report.guards.iter().map(GuardView::from).collect(),

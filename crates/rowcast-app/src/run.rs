@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::plan::{Sealed, SealedSync};
 use crate::view::RunView;
-use crate::{Answer, Failure, Project, state, wire};
+use crate::{Answer, Failure, Project, budget, state, wire};
 
 /// How to run.
 #[derive(Debug, Clone, Default)]
@@ -200,7 +200,8 @@ pub async fn run(
         sealed: sealed.map(SealedSync::digest).transpose()?,
         dry_run: false,
     };
-    input.limiter = crate::budget::shared(project, &sync.destination, &*parts.destination)?;
+    input.limiter = budget::shared(project, &sync.destination, &*parts.destination)?;
+    input.quota = budget::quota(project, &sync.destination, &*parts.destination)?;
     input.observer = observer;
     input.cancel = cancel.clone();
     // A task of its own runs on the workers' threads, beside its requests.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use rowcast_core::destination::CheckStatus;
 use rowcast_core::guard::Held;
+use rowcast_core::quota::{Quota, Spent};
 use rowcast_core::{Check, RunReport, RunStatus};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -255,8 +256,12 @@ pub struct PlanView {
     pub invalid: u64,
     /// Requests a run would make.
     pub calls: u64,
-    /// About how long they take: at the destination's rate, or assuming 100 ms each.
+    /// About how long they take: at the destination's rate, or assuming 100 ms each; with the time until
+    /// the window of its quota in which the last is sent.
     pub time_ms: u64,
+    /// What is left of the destination's quota, when it has one and there is something to send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaView>,
     pub samples: Vec<SampleView>,
     /// Some requests as they would be sent, without secrets.
     pub requests: Vec<String>,
@@ -265,6 +270,30 @@ pub struct PlanView {
     pub reasons: Vec<ReasonCount>,
     #[serde(skip)]
     pub seal: Seal,
+}
+
+/// How much of a quota is used, by all syncs and processes that share it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct QuotaView {
+    /// Requests allowed in one window.
+    pub requests: u32,
+    /// The length of a window.
+    pub per_ms: u64,
+    /// Requests used in the present window, or set aside by runs that are going on.
+    pub used: u32,
+    /// Until the next window begins.
+    pub anew_in_ms: u64,
+}
+
+impl QuotaView {
+    pub(crate) fn of((quota, spent): &(Quota, Spent)) -> Self {
+        Self {
+            requests: quota.allowed.requests,
+            per_ms: quota.allowed.per.as_millis() as u64,
+            used: spent.requests,
+            anew_in_ms: spent.window.ends_in.as_millis() as u64,
+        }
+    }
 }
 
 /// What a sealed plan holds of a sync (semantics 28).

@@ -157,12 +157,8 @@ pub(crate) fn destination(name: &str, node: &Node) -> Destination {
         batch_bytes: batch
             .and_then(|node| node.size("max_bytes"))
             .map(|bytes| bytes as usize),
-        rate: node.get("rate").and_then(|node| {
-            Some(Rate {
-                requests: node.number("requests")?,
-                per: node.duration("per")?,
-            })
-        }),
+        rate: node.get("rate").and_then(rate),
+        quota: node.get("quota").and_then(rate),
         concurrency: node.number("concurrency"),
         timeout: node.duration("timeout"),
         allow_addresses: texts(node.get("allow_addresses"))
@@ -172,6 +168,13 @@ pub(crate) fn destination(name: &str, node: &Node) -> Destination {
         consent: node.strings("consent").unwrap_or_default(),
         positions: node.positions(),
     }
+}
+
+fn rate(node: &Node) -> Option<Rate> {
+    Some(Rate {
+        requests: node.number("requests")?,
+        per: node.duration("per")?,
+    })
 }
 
 pub(crate) fn test(name: &str, node: &Node, walker: &mut Walker<'_>) -> Test {

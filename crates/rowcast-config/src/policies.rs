@@ -282,7 +282,24 @@ pub(crate) fn destination_policies() -> Vec<Key> {
             "Limit shared by all syncs of this destination",
         )
         .example("{ requests: 50, per: 1s }"),
-        Key::optional("concurrency", up_to(1_000), "Requests in flight together").example("8"),
+        Key::optional(
+            "quota",
+            Shape::Group(vec![
+                Key::required("requests", up_to(1_000_000_000), "How many requests")
+                    .example("250000"),
+                Key::required("per", Shape::Period, "In which time, counted from 1970 in UTC")
+                    .example("1d"),
+            ]),
+            "What the account is allowed in a longer time: shared by all its syncs and by all processes, counted \
+             where state lives",
+        )
+        .example("{ requests: 250000, per: 1d }"),
+        Key::optional(
+            "concurrency",
+            up_to(1_000),
+            "Most requests of a run in flight together: fewer when the service asks to send slower",
+        )
+        .example("8"),
         Key::optional("timeout", Shape::Period, "How long one request may take").example("30s"),
         Key::optional(
             "allow_addresses",

@@ -353,6 +353,8 @@ pub struct Destination {
     pub batch_records: Option<usize>,
     pub batch_bytes: Option<usize>,
     pub rate: Option<Rate>,
+    /// What the account is allowed in a longer time, in place of what its connector says.
+    pub quota: Option<Rate>,
     pub concurrency: Option<usize>,
     pub timeout: Option<Duration>,
     pub allow_addresses: Vec<String>,

@@ -255,7 +255,8 @@ pub trait Destination: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
-    /// What the service allows one account in a longer time than its rate's, such as a day.
+    /// What the service allows one account in a longer time than its rate's, such as a day. See
+    /// [`Quota`](crate::Quota) for who counts it.
     fn quota(&self) -> Option<Rate> {
         None
     }

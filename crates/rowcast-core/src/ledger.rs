@@ -16,6 +16,7 @@ use crate::fault::Reason;
 use crate::guard::Held;
 use crate::key::Key;
 use crate::mapping::Plain;
+use crate::quota::{Quota, Reserved, Spent};
 use crate::record::Operation;
 use crate::report::{Cost, RunReport};
 use crate::row::Schema;
@@ -275,6 +276,29 @@ pub trait Ledger: Send + Sync {
         lease: &'a Lease,
         report: &'a RunReport,
     ) -> BoxFuture<'a, Result<(), Reason>>;
+
+    /// Sets part of a quota aside for this run: at most `wanted` requests of what is left in the
+    /// present window.
+    ///
+    /// # Errors
+    /// State can't be written: nothing may be sent.
+    fn reserve<'a>(
+        &'a self,
+        lease: &'a Lease,
+        quota: &'a Quota,
+        wanted: u32,
+    ) -> BoxFuture<'a, Result<Reserved, Reason>>;
+
+    /// Gives back what was set aside in the window that began then, and not used.
+    fn give_back<'a>(
+        &'a self,
+        quota: &'a Quota,
+        began: i64,
+        unused: u32,
+    ) -> BoxFuture<'a, Result<(), Reason>>;
+
+    /// How much of a quota is used in the present window. Changes nothing, and needs no run.
+    fn spent<'a>(&'a self, quota: &'a Quota) -> BoxFuture<'a, Result<Spent, Reason>>;
 
     /// What the end of the run has to add to its report, once it is finished: work that was put off.
     fn remarks(&self) -> Vec<String> {

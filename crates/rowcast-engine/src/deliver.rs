@@ -14,12 +14,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rowcast_core::{
-    BoxFuture, Capabilities, Code, Destination, Fault, Lease, Ledger, Outcome, Reason, killpoint,
+    BoxFuture, Capabilities, Code, Destination, Fault, Lease, Ledger, Outcome, Quota, Reason,
+    killpoint,
 };
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::acknowledge::{Acknowledgements, Carried};
+use crate::allowance::Allowance;
 use crate::clock::Clock;
 use crate::lease::Renewal;
 use crate::limit::Limiter;
@@ -70,9 +72,18 @@ type Answer = Result<Vec<Outcome>, Fault>;
 enum Event {
     Answered(Result<(Id, Answer), JoinError>),
     Committed(Result<(), Reason>),
+    Reserved(Result<(), Reason>),
     Cancelled,
     Renewed,
     Time,
+}
+
+/// A request that has no answer yet.
+struct InFlight {
+    id: Id,
+    /// The limiter's.
+    number: u64,
+    job: Job,
 }
 
 struct Committing {
@@ -130,7 +141,7 @@ pub(crate) struct Delivery {
     sendable: VecDeque<Job>,
     waiting: Vec<(Instant, Job)>,
     /// In the order they started; few, so a list is as good as a map, and its order is known.
-    in_flight: Vec<(Id, Job)>,
+    in_flight: Vec<InFlight>,
     requests: JoinSet<Answer>,
     committing: Option<Committing>,
     /// The ledger refused a step: nothing more is written.
@@ -143,9 +154,8 @@ pub(crate) struct Delivery {
     alarm: Option<(Instant, BoxFuture<'static, ()>)>,
     lease_waited: Option<Instant>,
     pace: Pace,
-    /// Requests that may be in flight together: fewer than `concurrency` after a service asked to
-    /// send slower, and one more with each round of good answers.
-    permitted: f64,
+    /// What the destination's quota still covers; `None` without a quota.
+    allowance: Option<Allowance>,
     began: Instant,
     ends_at: Option<Instant>,
     total: u64,
@@ -161,7 +171,6 @@ impl Delivery {
     ) -> Self {
         let began = parts.clock.now();
         Self {
-            permitted: parts.destination.capabilities().concurrency_max.max(1) as f64,
             capabilities: parts.destination.capabilities().clone(),
             parts,
             renewal,
@@ -184,9 +193,30 @@ impl Delivery {
                 answered: 0,
                 since: began,
             },
+            allowance: None,
             began,
             ends_at,
             total,
+        }
+    }
+
+    /// With a quota, of which the run needs about so many requests.
+    pub(crate) fn within(mut self, quota: Option<Quota>, expected: u64) -> Self {
+        let quota = quota.filter(|quota| quota.allowed.requests > 0);
+        self.allowance = quota.map(|quota| Allowance::new(quota, expected));
+        self
+    }
+
+    /// Gives back what is left of the quota's part, unless the time after a cancel is over.
+    pub(crate) async fn settle_quota(&mut self) {
+        let now = self.parts.clock.now();
+        if self.cancelled_at.is_some_and(|at| at + GRACE <= now) {
+            return;
+        }
+        if let Some(allowance) = &mut self.allowance {
+            allowance
+                .give_back(&self.parts.ledger, &self.parts.clock)
+                .await;
         }
     }
 
@@ -258,6 +288,8 @@ impl Delivery {
                     }
                 }
                 Event::Committed(result) => self.committed(result),
+                Event::Reserved(Ok(())) => {}
+                Event::Reserved(Err(reason)) => self.fail(reason),
                 Event::Cancelled => self.cancelled(),
                 Event::Renewed | Event::Time => {}
             }
@@ -363,12 +395,23 @@ impl Delivery {
         }
     }
 
+    /// Whether nothing may start before something else happens, however long it has been due.
+    fn is_held_back(&self) -> bool {
+        self.wake.is_some()
+            || self.allowance.as_ref().is_some_and(Allowance::is_asking)
+            || self.in_flight.len() >= self.parts.limiter.permitted(self.concurrency())
+    }
+
     async fn event(&mut self) -> Event {
         let now = self.parts.clock.now();
         let steps_wait = self.committing.is_none() && !self.ledger_failed;
         let wake = [
             self.wake,
-            self.waiting.iter().map(|(at, _)| *at).min(),
+            self.waiting
+                .iter()
+                .map(|(at, _)| *at)
+                .min()
+                .filter(|_| !self.is_held_back()),
             self.acks.due_at().filter(|_| steps_wait),
             self.ends_at.filter(|_| self.stop.is_none()),
             // A ledger that does not answer renews nothing: the lease's end is the run's.
@@ -400,6 +443,7 @@ impl Delivery {
             renewal,
             requests,
             committing,
+            allowance,
             cancelled_at,
             ..
         } = self;
@@ -410,6 +454,7 @@ impl Delivery {
             Some(answer) = requests.join_next_with_id(), if !requests.is_empty() => {
                 Event::Answered(answer)
             }
+            result = reserved(allowance) => Event::Reserved(result),
             () = renewal.changed() => Event::Renewed,
             () = rung(alarm) => {
                 *alarm = None;
@@ -429,6 +474,13 @@ async fn rung(alarm: &mut Option<(Instant, BoxFuture<'static, ()>)>) {
 async fn committed(committing: &mut Option<Committing>) -> Result<(), Reason> {
     match committing {
         Some(committing) => committing.future.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn reserved(allowance: &mut Option<Allowance>) -> Result<(), Reason> {
+    match allowance {
+        Some(allowance) => allowance.answered().await,
         None => std::future::pending().await,
     }
 }

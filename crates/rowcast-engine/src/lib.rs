@@ -5,9 +5,11 @@
 
 mod acknowledge;
 mod ahead;
+mod allowance;
 mod answer;
 mod backoff;
 mod clock;
+mod concurrency;
 mod deliver;
 mod lease;
 mod limit;
@@ -22,7 +24,7 @@ mod trace;
 
 pub use backoff::wait_before_retry;
 pub use clock::{Clock, SystemClock};
-pub use limit::{Limiter, Refused};
+pub use limit::Limiter;
 pub use observe::{Observer, Phase, Progress, Quiet, Retrying};
 pub use preview::{Preview, Sample, preview};
 pub use run::{RunInput, RunOptions, run};

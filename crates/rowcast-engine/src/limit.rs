@@ -1,15 +1,17 @@
-//! How often a destination may be asked: its rate, its quota, and the pauses it asks for.
+//! How often a destination may be asked: its rate, the pauses it asks for, and how many requests at
+//! once it takes.
 //!
-//! One limiter belongs to one account at a service and is shared by all runs that write to it. It
-//! counts starts in a sliding window, so that no period ever sees more requests than allowed. A
-//! quota is counted from the first request of its period; what other programs use of it is not
-//! known here.
+//! One limiter belongs to one account at a service and is shared by all runs of a process that write
+//! to it. It counts starts in a sliding window, so that no period ever sees more requests than
+//! allowed. What other programs send is not known here.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rowcast_core::destination::Rate;
+
+use crate::concurrency::Concurrency;
 
 /// Remembered starts at most; a larger rate is kept over a proportionally shorter period.
 const STARTS_MAX: u32 = 10_000;
@@ -18,25 +20,14 @@ const STARTS_MAX: u32 = 10_000;
 #[derive(Debug)]
 pub struct Limiter {
     rate: Option<Rate>,
-    quota: Option<Rate>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     starts: VecDeque<Instant>,
-    /// When the quota's present period began, and the requests since.
-    period: Option<(Instant, u32)>,
     paused_until: Option<Instant>,
-}
-
-/// Why no request may start now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// The rate or a pause: ask again then.
-    Until(Instant),
-    /// The quota is used up: it begins anew then.
-    QuotaSpent(Instant),
+    concurrency: Concurrency,
 }
 
 impl Limiter {
@@ -51,27 +42,24 @@ impl Limiter {
         });
         Self {
             rate,
-            quota: None,
             state: Mutex::default(),
         }
     }
 
-    /// With a quota: what is allowed in a longer time, such as a day.
-    #[must_use]
-    pub fn with_quota(mut self, quota: Option<Rate>) -> Self {
-        self.quota = quota.filter(|quota| quota.requests > 0);
-        self
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the right to start a write of so many requests now.
+    /// Takes the right to start a write of so many requests now. Gives its number, by which
+    /// [`refused`](Self::refused) knows it.
     ///
     /// # Errors
-    /// When to ask again.
-    pub fn acquire(&self, now: Instant, requests: u32) -> Result<(), Refused> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// When to ask again: because of the rate, or of a pause.
+    pub fn acquire(&self, now: Instant, requests: u32) -> Result<u64, Instant> {
+        let mut state = self.state();
         if let Some(until) = state.paused_until {
             if now < until {
-                return Err(Refused::Until(until));
+                return Err(until);
             }
             state.paused_until = None;
         }
@@ -90,28 +78,34 @@ impl Limiter {
             if free < needed {
                 // When as many of the oldest have left the window as are missing.
                 let last = state.starts.get(needed - free - 1).copied().unwrap_or(now);
-                return Err(Refused::Until(last + rate.per));
+                return Err(last + rate.per);
             }
-        }
-        if let Some(quota) = self.quota {
-            let (began, used) = match state.period {
-                Some((began, used)) if now < began + quota.per => (began, used),
-                _ => (now, 0),
-            };
-            if used >= quota.requests {
-                return Err(Refused::QuotaSpent(began + quota.per));
-            }
-            state.period = Some((began, used.saturating_add(requests)));
         }
         if self.rate.is_some() {
             state.starts.extend((0..requests).map(|_| now));
         }
-        Ok(())
+        Ok(state.concurrency.start(now))
+    }
+
+    /// Writes of one run that may be in flight together, of a destination that allows `most`.
+    pub fn permitted(&self, most: usize) -> usize {
+        self.state().concurrency.permitted(most)
+    }
+
+    /// The service took a write.
+    pub fn taken(&self, most: usize) {
+        self.state().concurrency.taken(most);
+    }
+
+    /// The service asked to send slower, or did not answer in time. Gives the new number of writes
+    /// in flight together when this lowers it.
+    pub fn refused(&self, number: u64, most: usize) -> Option<usize> {
+        self.state().concurrency.refused(number, most)
     }
 
     /// Stops all requests to the destination for a while, as it asked (`Retry-After`).
     pub fn pause(&self, now: Instant, wait: Duration) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         let until = now + wait;
         if state.paused_until.is_none_or(|paused| paused < until) {
             state.paused_until = Some(until);
@@ -132,12 +126,11 @@ mod tests {
         let mut now = start;
         while starts.len() < 30 {
             match limiter.acquire(now, 1) {
-                Ok(()) => {
+                Ok(_) => {
                     starts.push(now);
                     now += Duration::from_millis(70);
                 }
-                Err(Refused::Until(later)) => now = later,
-                Err(spent) => panic!("there is no quota: {spent:?}"),
+                Err(later) => now = later,
             }
         }
         for window in starts.windows(4) {
@@ -151,25 +144,10 @@ mod tests {
         let per = Duration::from_secs(1);
         let limiter = Limiter::new(Some(Rate { requests: 3, per }));
         let now = Instant::now();
-        assert_eq!(limiter.acquire(now, 2), Ok(()));
-        assert_eq!(limiter.acquire(now, 2), Err(Refused::Until(now + per)));
-        assert_eq!(limiter.acquire(now, 1), Ok(()));
-        assert_eq!(limiter.acquire(now + per, 2), Ok(()));
-    }
-
-    #[test]
-    fn a_quota_that_is_used_up_says_when_it_begins_anew() {
-        let per = Duration::from_secs(24 * 3600);
-        let limiter = Limiter::new(None).with_quota(Some(Rate { requests: 2, per }));
-        let now = Instant::now();
-        let later = now + Duration::from_secs(60);
-        assert_eq!(limiter.acquire(now, 1), Ok(()));
-        assert_eq!(limiter.acquire(later, 1), Ok(()));
-        assert_eq!(
-            limiter.acquire(later, 1),
-            Err(Refused::QuotaSpent(now + per))
-        );
-        assert_eq!(limiter.acquire(now + per, 1), Ok(()));
+        assert!(limiter.acquire(now, 2).is_ok());
+        assert_eq!(limiter.acquire(now, 2), Err(now + per));
+        assert!(limiter.acquire(now, 1).is_ok());
+        assert!(limiter.acquire(now + per, 2).is_ok());
     }
 
     #[test]
@@ -179,7 +157,7 @@ mod tests {
         limiter.pause(now, Duration::from_secs(5));
         limiter.pause(now, Duration::from_secs(1));
         let until = now + Duration::from_secs(5);
-        assert_eq!(limiter.acquire(now, 1), Err(Refused::Until(until)));
-        assert_eq!(limiter.acquire(until, 1), Ok(()));
+        assert_eq!(limiter.acquire(now, 1), Err(until));
+        assert!(limiter.acquire(until, 1).is_ok());
     }
 }

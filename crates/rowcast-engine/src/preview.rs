@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rowcast_core::destination::Rate;
 use rowcast_core::ledger::DiffCounts;
+use rowcast_core::quota::{Quota, Spent};
 use rowcast_core::record::Batch;
 use rowcast_core::segment::Batching;
 use rowcast_core::{
@@ -16,7 +16,7 @@ use rowcast_core::{
 use crate::observe::Phase;
 use crate::prepare::{Outgoing, Pass, Prepared};
 use crate::report::Tally;
-use crate::run::{RunInput, guards, preparer, stale};
+use crate::run::{RunInput, guards, minutes, preparer, stale};
 
 /// Changes read at a time.
 const READ_CHANGES: usize = 500;
@@ -50,8 +50,10 @@ pub struct Preview {
     pub requests: Vec<String>,
     /// Requests needed, if nothing is retried or split.
     pub calls: u64,
-    /// How long they take: by the rate limit, or at 100 ms each.
+    /// How long they take: by the rate limit, or at 100 ms each; and by what is left of the quota.
     pub time: Duration,
+    /// The destination's quota and how much of it is used; `None` without one, or without a call.
+    pub quota: Option<(Quota, Spent)>,
     /// What `plan --out` seals.
     pub digest: u128,
 }
@@ -188,6 +190,14 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
         }
     }
     let calls = batches.calls;
+    let quota = match input.quota.clone() {
+        Some(quota) if calls > 0 => {
+            let spent = input.ledger.spent(&quota).await?;
+            report.notes.push(words(&quota, spent, calls));
+            Some((quota, spent))
+        }
+        _ => None,
+    };
     // In the order of a run: deletes first (semantics 11).
     let (deletes, writes): (Vec<_>, Vec<_>) = batches
         .firsts
@@ -226,7 +236,8 @@ pub async fn preview(input: &RunInput) -> Result<Preview, Reason> {
             .into_iter()
             .map(|((_, becomes), (kind, count))| (kind, becomes, count))
             .collect(),
-        time: time(calls, capabilities, input.destination.quota()),
+        time: time(calls, capabilities, quota.as_ref()),
+        quota,
         samples,
         requests,
         calls,
@@ -245,17 +256,88 @@ pub(crate) fn limited(batching: &Batching, capabilities: &Capabilities) -> Capab
     }
 }
 
-fn time(calls: u64, capabilities: &Capabilities, quota: Option<Rate>) -> Duration {
+/// What a plan says of the quota.
+fn words(quota: &Quota, spent: Spent, calls: u64) -> String {
+    let allowed = quota.allowed.requests;
+    let left = allowed.saturating_sub(spent.requests);
+    let anew = minutes(spent.window.ends_in);
+    let fits = if calls > left.into() {
+        "a run ends with what is left as pending, and the next goes on"
+    } else {
+        "the run fits"
+    };
+    format!(
+        "{} of {allowed} requests of the service's quota are used, {left} are left for the next {anew}: {fits}",
+        spent.requests
+    )
+}
+
+fn time(calls: u64, capabilities: &Capabilities, quota: Option<&(Quota, Spent)>) -> Duration {
     let parallel = capabilities.concurrency_max.max(1) as f64;
     let alone = REQUEST_ASSUMED.as_secs_f64() * calls as f64 / parallel;
     let limited = capabilities.rate.map_or(0.0, |rate| {
         rate.per.as_secs_f64() * calls as f64 / f64::from(rate.requests.max(1))
     });
-    // Whole periods of the quota that must pass before the last call.
-    let periods = quota.map_or(0.0, |quota| {
-        let full = calls.saturating_sub(1) / u64::from(quota.requests.max(1));
-        quota.per.as_secs_f64() * full as f64
+    // Until the window of the quota in which the last call falls.
+    let windows = quota.map_or(0.0, |(quota, spent)| {
+        let allowed = quota.allowed.requests.max(1);
+        let left = allowed.saturating_sub(spent.requests);
+        match calls.saturating_sub(left.into()) {
+            0 => 0.0,
+            later => {
+                let full = (later - 1) / u64::from(allowed);
+                let whole = quota.allowed.per.as_secs_f64() * full as f64;
+                spent.window.ends_in.as_secs_f64() + whole
+            }
+        }
     });
-    let limited = limited.max(periods);
+    let limited = limited.max(windows);
     Duration::from_secs_f64(alone.max(limited))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rowcast_core::destination::Rate;
+    use rowcast_core::quota::Window;
+
+    #[test]
+    fn calls_beyond_what_is_left_of_a_quota_wait_for_its_next_windows() {
+        let hour = Duration::from_secs(3_600);
+        let quota = Quota {
+            account: "crm".into(),
+            allowed: Rate {
+                requests: 100,
+                per: 24 * hour,
+            },
+        };
+        let spent = |requests| Spent {
+            requests,
+            window: Window {
+                began: 0,
+                ends_in: 2 * hour,
+            },
+        };
+        let capabilities = Capabilities {
+            operations: Vec::new(),
+            batch_records_max: 1,
+            operation_limits: Vec::new(),
+            batch_bytes_max: 1 << 20,
+            concurrency_max: 1_000,
+            rate: None,
+            timeout: hour,
+            exactly_once: false,
+            publishes: false,
+        };
+        let of = |calls, used| time(calls, &capabilities, Some(&(quota.clone(), spent(used))));
+        assert!(of(40, 60) < hour);
+        assert_eq!(of(41, 60), 2 * hour);
+        assert_eq!(of(140, 60), 2 * hour);
+        assert_eq!(of(141, 60), 26 * hour);
+        assert_eq!(of(1, 100), 2 * hour);
+        let said = words(&quota, spent(60), 41);
+        assert!(said.starts_with("60 of 100 requests"), "{said}");
+        assert!(said.contains("40 are left for the next 2 h 0 min") && said.contains("pending"));
+        assert!(words(&quota, spent(60), 40).ends_with("the run fits"));
+    }
 }

@@ -11,7 +11,7 @@ use rowcast_core::guard::{self, Held};
 use rowcast_core::ledger::{ChangeSet, DiffRequest, OpenRequest};
 use rowcast_core::value::Name;
 use rowcast_core::{
-    BoxFuture, Code, Destination, Fault, Kind, Lease, Ledger, Mapper, Operation, Reason,
+    BoxFuture, Code, Destination, Fault, Kind, Lease, Ledger, Mapper, Operation, Quota, Reason,
     RunContext, RunReport, RunStatus, SyncPlan, killpoint,
 };
 use tokio_util::sync::CancellationToken;
@@ -44,20 +44,21 @@ pub struct RunInput {
     pub clock: Arc<dyn Clock>,
     pub cancel: CancellationToken,
     pub observer: Arc<dyn Observer>,
-    /// Shared by all runs of one destination.
+    /// Shared by all runs of one account, in this process.
     pub limiter: Arc<Limiter>,
+    /// Counted by the ledger, for every process.
+    pub quota: Option<Quota>,
 }
 
 impl RunInput {
-    /// A run with the machine's clock, a limiter of its own and nobody watching.
+    /// A run with the machine's clock, a limiter of its own, no quota and nobody watching.
     pub fn new(
         ledger: Arc<dyn Ledger>,
         destination: Arc<dyn Destination>,
         mapper: Arc<dyn Mapper>,
         plan: SyncPlan,
     ) -> Self {
-        let limiter = Limiter::new(destination.capabilities().rate);
-        let limiter = Arc::new(limiter.with_quota(destination.quota()));
+        let limiter = Arc::new(Limiter::new(destination.capabilities().rate));
         Self {
             ledger,
             destination,
@@ -69,6 +70,7 @@ impl RunInput {
             cancel: CancellationToken::new(),
             observer: Arc::new(Quiet),
             limiter,
+            quota: None,
         }
     }
 }
@@ -183,6 +185,7 @@ impl Running {
         delivery.deliver().instrument(self.step.clone()).await;
         self.enter(Phase::Publish);
         delivery.publish().instrument(self.step.clone()).await;
+        delivery.settle_quota().await;
 
         self.complete = delivery.is_complete();
         if delivery.budget_spent() {
@@ -311,9 +314,11 @@ impl Running {
             ..preparer(input, self.context.clone())
         };
         let total = total(&changes.counts) - changes.counts.beyond_limit;
+        let expected = calls(input, &changes);
         let supply = Supply::new(preparer, changes.changes, capabilities);
         let ends_at = input.plan.duration_max.map(|max| self.began + max);
-        Ok(Delivery::new(parts, renewal, supply, total, ends_at))
+        let delivery = Delivery::new(parts, renewal, supply, total, ends_at);
+        Ok(delivery.within(input.quota.clone(), expected))
     }
 
     /// Waits for something that is not delivery, unless the run is cancelled or its lease lost.
@@ -495,7 +500,7 @@ pub(crate) fn guards(input: &RunInput, changes: &ChangeSet) -> (Vec<Held>, Vec<H
 }
 
 /// A wait in words: `3 h 20 min`.
-fn minutes(wait: std::time::Duration) -> String {
+pub(crate) fn minutes(wait: std::time::Duration) -> String {
     let minutes = wait.as_secs().div_ceil(60);
     match (minutes / 60, minutes % 60) {
         (0, minutes) => format!("{minutes} min"),

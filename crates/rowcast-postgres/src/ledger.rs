@@ -7,6 +7,7 @@
 mod admin;
 mod adopt;
 mod baseline;
+mod budget;
 mod builtin;
 mod change_set;
 mod commit;
@@ -61,6 +62,7 @@ use std::time::Duration;
 use rowcast_core::destination::Committed;
 use rowcast_core::guard::Held;
 use rowcast_core::ledger::{ChangeSet, DiffRequest, Lease, Ledger, OpenRequest, Opened, Step};
+use rowcast_core::quota::{Quota, Reserved, Spent};
 use rowcast_core::report::Cost;
 use rowcast_core::{BoxFuture, Reason, RunReport};
 use tokio::sync::Mutex;
@@ -277,6 +279,30 @@ impl Ledger for PgLedger {
         report: &'a RunReport,
     ) -> BoxFuture<'a, Result<(), Reason>> {
         Box::pin(self.meter.timed(self.finish_run(lease, report)))
+    }
+
+    fn reserve<'a>(
+        &'a self,
+        lease: &'a Lease,
+        quota: &'a Quota,
+        wanted: u32,
+    ) -> BoxFuture<'a, Result<Reserved, Reason>> {
+        let reserved = self.reserve_requests(lease, quota, wanted);
+        Box::pin(self.meter.timed(reserved))
+    }
+
+    fn give_back<'a>(
+        &'a self,
+        quota: &'a Quota,
+        began: i64,
+        unused: u32,
+    ) -> BoxFuture<'a, Result<(), Reason>> {
+        let given = self.give_requests_back(quota, began, unused);
+        Box::pin(self.meter.timed(given))
+    }
+
+    fn spent<'a>(&'a self, quota: &'a Quota) -> BoxFuture<'a, Result<Spent, Reason>> {
+        Box::pin(self.meter.timed(self.requests_spent(quota)))
     }
 
     fn remarks(&self) -> Vec<String> {

@@ -5,6 +5,7 @@
 //! until the test lets go. It lives in the test's process, so its log outlives a killed client. It
 //! must never sleep: what waits, waits for the test.
 
+mod crowd;
 mod script;
 mod store;
 mod wire;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+pub use crowd::{Counts, Crowd, Gathering};
 pub use script::{Act, Answer, BadRecords, Script};
 pub use store::{Applied, Store};
 pub use wire::Request;
@@ -75,6 +77,7 @@ struct Inner {
     bad: Option<BadRecords>,
     /// In place of the store, for emulators.
     judge: Option<Judge>,
+    crowd: Option<Arc<Crowd>>,
     /// Rises with every `release`; a held request waits for the number it was given.
     released: u64,
     holds: u64,
@@ -137,6 +140,11 @@ impl Api {
         let api = Self::start();
         api.shared.lock().judge = Some(judge);
         api
+    }
+
+    /// Takes only so many requests at once from now on.
+    pub fn crowd(&self, crowd: &Arc<Crowd>) {
+        self.shared.lock().crowd = Some(Arc::clone(crowd));
     }
 
     /// Where it listens.
@@ -263,6 +271,11 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     let mut buffer = Vec::new();
     while let Ok(Some(request)) = wire::read(&mut stream, &mut buffer) {
         let (number, act) = arrive(shared, request);
+        let crowd = shared.lock().crowd.clone();
+        let (crowd, act) = match crowd {
+            Some(crowd) if !crowd.enter() => (None, Act::Answer(Answer::status(429))),
+            crowd => (crowd, act),
+        };
         let answer = match act {
             Act::Hold => {
                 hold(shared);
@@ -285,6 +298,9 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
                 Some(answer)
             }
         };
+        if let Some(crowd) = crowd {
+            crowd.leave();
+        }
         let status = answer.as_ref().map(|answer| answer.status);
         // The end is noted before the answer is sent: a client that goes on after an answer is
         // never seen to overlap with the request that was answered.

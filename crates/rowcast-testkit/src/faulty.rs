@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rowcast_core::destination::{Committed, ObjectSchema};
 use rowcast_core::ledger::{ChangeSet, DiffRequest, OpenRequest, Opened, Step};
+use rowcast_core::quota::{Quota, Reserved, Spent};
 use rowcast_core::{
     Applied, Batch, BoxFuture, Capabilities, Check, Code, Destination, Fault, Key, Lease, Ledger,
     Outcome, Reason, RunContext, RunReport,
@@ -392,6 +393,33 @@ impl Ledger for FaultyLedger {
             self.crash.pass().await;
             committed
         })
+    }
+
+    fn reserve<'a>(
+        &'a self,
+        lease: &'a Lease,
+        quota: &'a Quota,
+        wanted: u32,
+    ) -> BoxFuture<'a, Result<Reserved, Reason>> {
+        Box::pin(async move {
+            self.crash.pass().await;
+            let reserved = self.inner.reserve(lease, quota, wanted).await;
+            self.crash.pass().await;
+            reserved
+        })
+    }
+
+    fn give_back<'a>(
+        &'a self,
+        quota: &'a Quota,
+        began: i64,
+        unused: u32,
+    ) -> BoxFuture<'a, Result<(), Reason>> {
+        self.inner.give_back(quota, began, unused)
+    }
+
+    fn spent<'a>(&'a self, quota: &'a Quota) -> BoxFuture<'a, Result<Spent, Reason>> {
+        self.inner.spent(quota)
     }
 
     fn renew<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), Reason>> {

@@ -10,9 +10,9 @@ use rowcast_core::{Applied, Batch, Code, Fault, Outcome, Reason, killpoint};
 use tokio::task::{Id, JoinError};
 use tracing::Instrument as _;
 
-use super::{Answer, Delivery, Stop};
+use super::{Answer, Delivery, InFlight, Stop};
+use crate::allowance::Covered;
 use crate::backoff::wait_before_retry;
-use crate::limit::Refused;
 use crate::observe::Retrying;
 use crate::supply::{Job, Piece};
 use crate::trace;
@@ -29,8 +29,12 @@ impl Delivery {
         }
         loop {
             let now = self.parts.clock.now();
+            let permitted = self.parts.limiter.permitted(self.concurrency());
+            if self.in_flight.len() >= permitted {
+                return;
+            }
             let due = self.waiting.iter().position(|(at, _)| *at <= now);
-            let free = self.in_flight.len() + self.waiting.len() < self.permitted as usize;
+            let free = self.in_flight.len() + self.waiting.len() < permitted;
             if due.is_none() && (!free || self.sendable.is_empty()) {
                 return;
             }
@@ -44,20 +48,18 @@ impl Delivery {
             let piece = next.and_then(|job| job.pieces.front());
             let requests =
                 piece.map_or(1, |piece| self.capabilities.requests(piece.batch.operation));
-            match self.parts.limiter.acquire(now, requests) {
-                Ok(()) => {}
-                Err(Refused::Until(later)) => {
+            if !self.quota_allows(now, requests) {
+                return;
+            }
+            let number = match self.parts.limiter.acquire(now, requests) {
+                Ok(number) => number,
+                Err(later) => {
                     self.wake = Some(later);
                     return;
                 }
-                Err(Refused::QuotaSpent(anew)) => {
-                    let wait = anew.saturating_duration_since(now);
-                    if wait > QUOTA_PATIENCE {
-                        self.stop = Some(Stop::QuotaSpent(wait));
-                    }
-                    self.wake = Some(anew);
-                    return;
-                }
+            };
+            if let Some(allowance) = &mut self.allowance {
+                allowance.take(requests);
             }
             let job = match due {
                 Some(position) => {
@@ -68,9 +70,31 @@ impl Delivery {
                 None => self.sendable.pop_front(),
             };
             if let Some(job) = job {
-                self.start(job);
+                self.start(job, number);
             }
         }
+    }
+
+    /// Whether the quota covers requests that start now. If the ledger has to be asked, its answer
+    /// decides; if nothing is left, the run ends or waits.
+    fn quota_allows(&mut self, now: Instant, requests: u32) -> bool {
+        let Some(allowance) = &mut self.allowance else {
+            return true;
+        };
+        match allowance.covers(now, requests) {
+            Covered::Yes => return true,
+            Covered::Ask => {
+                allowance.ask(&self.parts.ledger, &self.parts.lease, now, requests);
+            }
+            Covered::Spent(anew) => {
+                let wait = anew.saturating_duration_since(now);
+                if wait > QUOTA_PATIENCE {
+                    self.stop = Some(Stop::QuotaSpent(wait));
+                }
+                self.wake = Some(anew);
+            }
+        }
+        false
     }
 
     /// Whether the lease outlives a request that starts now. If not, the next renewal decides.
@@ -92,7 +116,7 @@ impl Delivery {
         false
     }
 
-    fn start(&mut self, job: Job) {
+    fn start(&mut self, job: Job, number: u64) {
         let Some(piece) = job.pieces.front() else {
             return;
         };
@@ -117,7 +141,11 @@ impl Delivery {
             }
         };
         let handle = self.requests.spawn(answer.instrument(span));
-        self.in_flight.push((handle.id(), job));
+        self.in_flight.push(InFlight {
+            id: handle.id(),
+            number,
+            job,
+        });
     }
 
     pub(super) fn answered(&mut self, answer: Result<(Id, Answer), JoinError>) {
@@ -136,10 +164,12 @@ impl Delivery {
                 (id, Err(fault))
             }
         };
-        let Some(position) = self.in_flight.iter().position(|(of, _)| *of == id) else {
+        let Some(position) = self.in_flight.iter().position(|flying| flying.id == id) else {
             return;
         };
-        let (_, mut job) = self.in_flight.remove(position);
+        let InFlight {
+            number, mut job, ..
+        } = self.in_flight.remove(position);
         let Some(piece) = job.pieces.pop_front() else {
             return;
         };
@@ -157,8 +187,7 @@ impl Delivery {
             }
             Ok(outcomes) => {
                 self.pace.answered(outcomes.len(), now);
-                let most = self.concurrency() as f64;
-                self.permitted = (self.permitted + 1.0 / self.permitted).min(most);
+                self.parts.limiter.taken(self.concurrency());
                 self.judge_piece(piece, job.intent, outcomes);
             }
             Err(Fault::Split { reason }) => self.split(&mut job, piece, reason),
@@ -171,9 +200,7 @@ impl Delivery {
                 applied,
                 reason,
             }) => {
-                if reason.code == Code::DestinationBusy {
-                    self.permitted = (self.permitted / 2.0).max(1.0);
-                }
+                self.send_slower(number, &reason);
                 if let Some(wait) = after {
                     self.parts.limiter.pause(now, wait);
                 }
@@ -193,6 +220,19 @@ impl Delivery {
             } else {
                 self.sendable.push_front(job);
             }
+        }
+    }
+
+    /// A service that has too much to do says so, or does not answer.
+    fn send_slower(&mut self, number: u64, reason: &Reason) {
+        let most = self.concurrency();
+        if let Some(permitted) = self.parts.limiter.refused(number, most) {
+            tracing::debug!(
+                permitted,
+                most,
+                code = reason.code.as_str(),
+                "fewer requests in flight together"
+            );
         }
     }
 

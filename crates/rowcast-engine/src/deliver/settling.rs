@@ -129,7 +129,7 @@ impl Delivery {
         }
         self.requests.abort_all();
         self.requests = JoinSet::new();
-        let jobs: Vec<Job> = self.in_flight.drain(..).map(|(_, job)| job).collect();
+        let jobs: Vec<Job> = self.in_flight.drain(..).map(|flying| flying.job).collect();
         let reason = Reason::new(
             Code::Cancelled,
             "the run was cancelled before the destination answered",

@@ -8,6 +8,7 @@ use rowcast_core::{Key, Operation, RunReport, RunStatus};
 
 use crate::plan::Shape;
 use crate::trace::{Announced, Event, Rows, Sent, Settlement, Told, What};
+use crate::world::QUOTA_WINDOW;
 
 /// A broken law, and the keys and identities it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +80,29 @@ pub(crate) fn check(events: &[Event], shape: Shape) -> Judged {
         Some(What::Final { .. }) => Ok(()),
         _ => broken("the end", "the simulation did not end".into(), &[]),
     }
+}
+
+/// No window sees more requests than the quota allows, whichever of the first so many processes sends
+/// them and however it ends.
+pub(crate) fn within_quota(events: &[Event], shape: Shape, limited: usize) -> Judged {
+    let Some(quota) = shape.quota else {
+        return Ok(());
+    };
+    let mut windows = BTreeMap::<u64, u32>::new();
+    for event in events {
+        if let What::Requested { request, .. } = event.what
+            && event.process <= limited
+        {
+            let window = event.at_us / QUOTA_WINDOW.as_micros() as u64;
+            let requests = windows.entry(window).or_default();
+            *requests += 1;
+            if *requests > quota {
+                let what = format!("request {request} is number {requests} of {quota}");
+                return broken("the quota is shared", what, &[]);
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Laws {

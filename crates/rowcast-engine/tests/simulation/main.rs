@@ -102,6 +102,7 @@ fn the_laws_notice_each_sabotage() {
         (Sabotage::TakeOverAtOnce, "one identity one operation"),
         (Sabotage::TrustSilence, "state says what was acknowledged"),
         (Sabotage::ForgetIntents, "nothing is lost"),
+        (Sabotage::ForgetQuota, "the quota is shared"),
     ];
     for (sabotage, wanted) in kinds {
         let noticed = (0..SEEDS_SABOTAGED).any(|seed| {
@@ -122,6 +123,8 @@ struct Seen {
     cancelled: u64,
     lost_answers: u64,
     busy: u64,
+    crowded: u64,
+    quota_spent: u64,
     split: u64,
     hung: u64,
     ledger_errors: u64,
@@ -148,6 +151,7 @@ impl Seen {
                 What::Act(..) => {
                     note(|seen| &mut seen.lost_answers, line.contains("LostAfter"));
                     note(|seen| &mut seen.busy, line.contains("Busy(Some"));
+                    note(|seen| &mut seen.crowded, line.contains("Crowded"));
                     note(|seen| &mut seen.split, line.contains("Split"));
                     note(|seen| &mut seen.hung, line.contains("Hang"));
                 }
@@ -161,6 +165,8 @@ impl Seen {
                     let lost = report.failure.as_ref();
                     let lost = lost.is_some_and(|r| r.code == rowcast_core::Code::LeaseLost);
                     note(|seen| &mut seen.takeovers, lost);
+                    let spent = report.notes.iter().any(|note| note.contains("quota"));
+                    note(|seen| &mut seen.quota_spent, spent);
                 }
                 What::Opened { .. } => note(|seen| &mut seen.recovered_after_kill, killed),
                 _ => {}
@@ -168,12 +174,14 @@ impl Seen {
         }
     }
 
-    fn all(&self) -> [(&'static str, u64); 9] {
+    fn all(&self) -> [(&'static str, u64); 11] {
         [
             ("a kill", self.killed),
             ("a cancel", self.cancelled),
             ("a lost answer", self.lost_answers),
             ("a wait asked for", self.busy),
+            ("a request too many at once", self.crowded),
+            ("a quota used up", self.quota_spent),
             ("a refused batch", self.split),
             ("a hanging request", self.hung),
             ("an error of the ledger", self.ledger_errors),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rowcast_core::destination::Committed;
 use rowcast_core::ledger::{ChangeSet, DiffRequest, OpenRequest, Opened, Step};
+use rowcast_core::quota::{Quota, Reserved, Spent};
 use rowcast_core::{BoxFuture, Code, Lease, Ledger, Reason, RunReport, Verdict};
 
 use crate::plan::Sabotage;
@@ -169,6 +170,37 @@ impl Ledger for Remembered {
         Box::pin(self.call("renew", async move || {
             self.world.remembered.renew(lease).await
         }))
+    }
+
+    fn reserve<'a>(
+        &'a self,
+        lease: &'a Lease,
+        quota: &'a Quota,
+        wanted: u32,
+    ) -> BoxFuture<'a, Result<Reserved, Reason>> {
+        Box::pin(self.call("reserve", async move || {
+            if self.world.plan.sabotage == Sabotage::ForgetQuota {
+                let Spent { window, .. } = self.world.remembered.spent(quota).await?;
+                let requests = quota.allowed.requests;
+                return Ok(Reserved { requests, window });
+            }
+            self.world.remembered.reserve(lease, quota, wanted).await
+        }))
+    }
+
+    fn give_back<'a>(
+        &'a self,
+        quota: &'a Quota,
+        began: i64,
+        unused: u32,
+    ) -> BoxFuture<'a, Result<(), Reason>> {
+        Box::pin(self.call("give back", async move || {
+            self.world.remembered.give_back(quota, began, unused).await
+        }))
+    }
+
+    fn spent<'a>(&'a self, quota: &'a Quota) -> BoxFuture<'a, Result<Spent, Reason>> {
+        self.world.remembered.spent(quota)
     }
 
     fn finish<'a>(

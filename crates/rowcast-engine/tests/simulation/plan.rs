@@ -33,6 +33,8 @@ pub(crate) enum Sabotage {
     TrustSilence,
     /// What an earlier run had announced and not settled is forgotten.
     ForgetIntents,
+    /// What others used of the quota is forgotten.
+    ForgetQuota,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +49,10 @@ pub(crate) struct Shape {
     pub(crate) attempts: u32,
     /// Requests a second, if limited.
     pub(crate) rate: Option<u32>,
+    /// Requests in a window of time that all processes share, if limited.
+    pub(crate) quota: Option<u32>,
+    /// Requests that the service takes at once; it refuses what comes beside them.
+    pub(crate) capacity: Option<usize>,
 }
 
 /// One engine that runs the sync once.
@@ -88,7 +94,8 @@ pub(crate) enum Ends {
 impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
         let mut chance = Chance::new(seed);
-        let shape = shape(&mut chance);
+        // Limits have their own chance: they are put around worlds that would be there without.
+        let shape = limits(&mut Chance::new(!seed), shape(&mut chance));
         let processes: Vec<Process> = (0..chance.between(1, 6))
             .scan(0, |starts_ms, _| {
                 let process = process(&mut chance, shape, *starts_ms);
@@ -179,6 +186,18 @@ fn shape(chance: &mut Chance) -> Shape {
         concurrency: chance.between(1, 4) as usize,
         attempts: chance.between(1, 4) as u32,
         rate: chance.happens(200).then_some(2),
+        quota: None,
+        capacity: None,
+    }
+}
+
+fn limits(chance: &mut Chance, shape: Shape) -> Shape {
+    let quota = chance.between(1, 8) as u32;
+    let capacity = chance.between(1, 3) as usize;
+    Shape {
+        quota: chance.happens(250).then_some(quota),
+        capacity: chance.happens(250).then_some(capacity),
+        ..shape
     }
 }
 

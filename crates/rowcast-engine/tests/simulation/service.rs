@@ -2,7 +2,7 @@
 //! working when the one who asked is gone.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rowcast_core::destination::Committed;
@@ -28,6 +28,24 @@ pub(crate) struct Service {
     held: std::sync::Mutex<std::collections::BTreeSet<(i64, i64)>>,
     /// Accepted, to become durable with `finish`.
     accepted: std::sync::Mutex<Vec<Sent>>,
+    /// Requests that are being worked on.
+    under_way: Arc<AtomicUsize>,
+}
+
+/// One request's share of what the service does at once.
+struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    fn new(service: &Service) -> Self {
+        service.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(service.under_way.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What happens to one request.
@@ -41,6 +59,8 @@ enum Act {
     LostBefore,
     LostAfter,
     Busy(Option<u64>),
+    /// Too many requests at once.
+    Crowded,
     HangBefore,
     HangAfter,
     Fatal,
@@ -69,6 +89,14 @@ impl Connection {
             .any(|record| self.local.poison.contains(&record.key));
         if poisoned && !holds {
             return Act::Split;
+        }
+        let under_way = self.world.service.under_way.load(Ordering::Relaxed);
+        let limited = self.local.number <= self.world.plan.processes.len();
+        if shape
+            .capacity
+            .is_some_and(|most| limited && under_way >= most)
+        {
+            return Act::Crowded;
         }
         let mut chance = lock(&self.local.chance);
         if !chance.happens(self.local.faults()) {
@@ -125,7 +153,9 @@ impl Connection {
         let (answer, answered) = oneshot::channel();
         let (world, local, act) = (self.world.clone(), self.local.clone(), act.clone());
         let batch = batch.clone();
+        let under_way = (act != Act::Crowded).then(|| UnderWay::new(&self.world.service));
         tokio::spawn(async move {
+            let _under_way = under_way;
             let ignored = || world.trace.add(local.number, What::Ignored(request));
             tokio::select! {
                 biased;
@@ -133,7 +163,12 @@ impl Connection {
                 () = tokio::time::sleep(delay) => {}
             }
             match act {
-                Act::LostBefore | Act::Busy(_) | Act::HangBefore | Act::Fatal | Act::Split => {
+                Act::LostBefore
+                | Act::Busy(_)
+                | Act::Crowded
+                | Act::HangBefore
+                | Act::Fatal
+                | Act::Split => {
                     ignored();
                     answer.send(Vec::new()).ok();
                     return;
@@ -307,6 +342,11 @@ impl Destination for Connection {
                     after: after.map(Duration::from_millis),
                     applied: Applied::No,
                     reason: reason("429 too many requests"),
+                }),
+                Act::Crowded => Some(Fault::Transient {
+                    after: None,
+                    applied: Applied::No,
+                    reason: reason("503 too many requests at once"),
                 }),
                 Act::Fatal => Some(Fault::fatal(Reason::new(
                     Code::DestinationAuth,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rowcast_core::destination::Rate;
 use rowcast_core::guard::{Guard, Guards};
 use rowcast_core::sync::{Backoff, RetryPolicy, SyncPlan};
-use rowcast_core::{BoxFuture, Key, Lease, Mode, RunStatus, Selection};
+use rowcast_core::{BoxFuture, Key, Lease, Mode, Quota, RunStatus, Selection};
 use rowcast_engine::{CancellationToken, Clock, Limiter, RunInput, run};
 use rowcast_testkit::memory::{MemoryDestination, MemoryLedger, MemorySync, Table, TableMapper};
 use tokio::sync::Notify;
@@ -23,6 +23,9 @@ use crate::trace::{Event, Rows, Trace, What};
 
 /// Longer than any lease.
 const QUIET: Duration = Duration::from_secs(600);
+
+/// The windows of a quota: some ends are waited for, others end the run.
+pub(crate) const QUOTA_WINDOW: Duration = Duration::from_secs(180);
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -206,6 +209,15 @@ impl World {
             input.match_fields = vec!["email".into()];
         }
         input.limiter = self.limiter.clone();
+        // In the end everything is delivered, so then there is none.
+        let limited = number <= self.plan.processes.len();
+        input.quota = shape.quota.filter(|_| limited).map(|requests| Quota {
+            account: "crm".into(),
+            allowed: Rate {
+                requests,
+                per: QUOTA_WINDOW,
+            },
+        });
         input.clock = Arc::new(SimulatedClock {
             world,
             number,
@@ -371,7 +383,9 @@ pub(crate) fn play(plan: &Plan) -> Vec<Event> {
 /// The first law that a plan breaks, with the trace.
 pub(crate) fn judge(plan: &Plan) -> Result<Vec<Event>, (Violation, Vec<Event>)> {
     let events = play(plan);
-    match laws::check(&events, plan.shape) {
+    let judged = laws::check(&events, plan.shape)
+        .and_then(|()| laws::within_quota(&events, plan.shape, plan.processes.len()));
+    match judged {
         Ok(()) => Ok(events),
         Err(violation) => Err((violation, events)),
     }

@@ -8,12 +8,12 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::shape::Shape;
-use super::{migration, views};
+use super::{budget, migration, views};
 use crate::connect::db_error;
 use crate::sql::{ident as quote_ident, literal as quote_literal};
 
 /// The layout this build reads and writes.
-pub(super) const LAYOUT: i32 = 4;
+pub(super) const LAYOUT: i32 = 5;
 
 /// Makes the state schema and its shared tables where they are missing, and brings an earlier
 /// layout up to this one.
@@ -222,8 +222,10 @@ CREATE TABLE IF NOT EXISTS {s}.row_history (
   at timestamptz NOT NULL DEFAULT clock_timestamp());
 CREATE INDEX IF NOT EXISTS row_history_key ON {s}.row_history (sync_id, key);
 {pages}
+{budget}
 {views}",
         pages = pages(schema),
+        budget = budget::definition(schema),
         views = views::definition(schema),
     )
 }

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::layout::{self, LAYOUT};
-use super::views;
+use super::{budget, views};
 use crate::connect::db_error;
 use crate::sql::{ident as quote_ident, qualified};
 
@@ -57,7 +57,11 @@ async fn change(client: &Client, schema: &str) -> Result<(), Reason> {
         if version < 3 {
             statements.push_str(&to_3(schema));
         }
-        statements.push_str(&to_4(client, schema).await.map_err(failed)?);
+        if version < 4 {
+            statements.push_str(&to_4(client, schema).await.map_err(failed)?);
+        }
+        // Layout 5: quotas are counted over processes.
+        statements.push_str(&budget::definition(schema));
         statements.push_str(&format!(
             "UPDATE {} SET version = {LAYOUT}",
             qualified(schema, "layout")

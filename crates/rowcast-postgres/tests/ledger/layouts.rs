@@ -1,12 +1,13 @@
 //! A state schema that an earlier version left goes on where it was.
 
-use rowcast_core::Mode;
+use rowcast_core::{Ledger as _, Mode};
 use rowcast_postgres::ledger::ModelBody;
 
 use crate::harness::World;
+use crate::quotas::quota;
 
 /// The layout of this version.
-const NOW: i64 = 4;
+const NOW: i64 = 5;
 
 /// A world whose schema has layout 1.
 async fn of_layout_1(name: &str) -> World {
@@ -34,6 +35,17 @@ fn over_words(world: &mut World) {
     };
 }
 
+/// A quota is counted in a table that earlier layouts don't have.
+async fn assert_counts_quotas(world: &World) {
+    let columns = "SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod)), ', ' \
+        ORDER BY attnum) FROM pg_attribute WHERE attrelid = '_rowcast.budget'::regclass AND attnum > 0";
+    let columns: String = world.client.query_one(columns, &[]).await.unwrap().get(0);
+    assert_eq!(
+        columns,
+        "account text, seconds bigint, began_at timestamp with time zone, used bigint"
+    );
+}
+
 /// As `World::assert_counted`, where there are two syncs.
 async fn assert_counted(world: &World) {
     let counted = "SELECT p.rows - (SELECT count(*) FROM _rowcast.state_1) \
@@ -54,6 +66,7 @@ async fn a_sync_of_layout_1_goes_on_and_sends_nothing_again() {
     assert_eq!(next.list(), "a3! a4? a9? a10");
     assert_eq!(next.counts.unchanged, 6);
     assert_eq!(layout(&world).await, NOW);
+    assert_counts_quotas(&world).await;
     assert_counted(&world).await;
     assert_eq!(world.run().await.list(), "");
     world
@@ -96,6 +109,7 @@ async fn a_reset_of_layout_1_brings_it_up() {
     let world = of_layout_1("l_reset").await;
     assert_eq!(world.admin().reset("customers_to_crm").await.unwrap(), 7);
     assert_eq!(layout(&world).await, NOW);
+    assert_counts_quotas(&world).await;
     assert_eq!(world.run().await.changes.len(), 10);
     assert_counted(&world).await;
 }
@@ -115,6 +129,7 @@ async fn what_layout_2_acknowledged_and_did_not_fold_is_not_sent_again() {
     assert_eq!(next.list(), "a3! a4? a10");
     assert_eq!(next.counts.unchanged, 7);
     assert_eq!(layout(&world).await, NOW);
+    assert_counts_quotas(&world).await;
     assert_counted(&world).await;
     assert_eq!(world.run().await.list(), "");
 }
@@ -162,7 +177,7 @@ async fn views_are_as_documented_and_only_grow_from_layout_to_layout() {
     }
 }
 
-/// Layout 3 is layout 4 without the table beside state.
+/// Layout 3 is layout 4 without the table beside state; that one is this one without quotas.
 #[tokio::test]
 async fn a_sync_of_layout_3_gets_a_place_for_recent_rows_of_its_key() {
     let world = World::new("l_recent").await;
@@ -187,7 +202,7 @@ async fn a_sync_of_layout_3_gets_a_place_for_recent_rows_of_its_key() {
     let made = shape(&world).await;
     world
         .sql(
-            "DROP TABLE _rowcast.recent_1; ALTER TABLE _rowcast.progress DROP COLUMN recent_page; \
+            "DROP TABLE _rowcast.recent_1, _rowcast.budget; ALTER TABLE _rowcast.progress DROP COLUMN recent_page; \
               UPDATE _rowcast.layout SET version = 3; UPDATE pairs SET v = 'w' WHERE a = 'x'",
         )
         .await;
@@ -195,6 +210,30 @@ async fn a_sync_of_layout_3_gets_a_place_for_recent_rows_of_its_key() {
     assert_eq!(layout(&world).await, 3, "to look changes nothing");
     assert_eq!(world.run().await.changes.len(), 1);
     assert_eq!(layout(&world).await, NOW);
+    assert_counts_quotas(&world).await;
     assert_eq!(shape(&world).await, made);
     assert_eq!(world.run().await.list(), "");
+}
+
+#[tokio::test]
+async fn a_sync_of_layout_4_gets_a_place_to_count_quotas() {
+    let world = World::with_customers("l_budget", 10).await;
+    assert_eq!(world.run().await.changes.len(), 10);
+    world
+        .sql(
+            "DROP TABLE _rowcast.budget; UPDATE _rowcast.layout SET version = 4; \
+             UPDATE customers SET plan = 'x' WHERE id = 5",
+        )
+        .await;
+    let quota = quota("crm", 100);
+    let spent = world.ledger().spent(&quota).await.unwrap();
+    assert_eq!(
+        (spent.requests, layout(&world).await),
+        (0, 4),
+        "to look changes nothing"
+    );
+    assert_eq!(world.run().await.list(), "u5");
+    assert_eq!(layout(&world).await, NOW);
+    assert_counts_quotas(&world).await;
+    assert_counted(&world).await;
 }

@@ -17,6 +17,7 @@ mod looking;
 mod matching;
 mod modes;
 mod outcomes;
+mod quotas;
 mod recent;
 mod resend;
 mod retention;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rowcast_core::destination::Committed;
 use rowcast_core::ledger::{ChangeSet, DiffRequest, OpenRequest, Opened, Step};
+use rowcast_core::quota::{Quota, Reserved, Spent};
 use rowcast_core::{BoxFuture, Change, ChangeReader, Code, Lease, Ledger, Reason, RunReport};
 
 use super::{MemoryLedger, Table, lock, now};
@@ -189,6 +190,51 @@ impl Ledger for MemoryLedger {
             memory.reports.push(report.clone());
             memory.lease_until = None;
             Ok(())
+        })
+    }
+
+    fn reserve<'a>(
+        &'a self,
+        lease: &'a Lease,
+        quota: &'a Quota,
+        wanted: u32,
+    ) -> BoxFuture<'a, Result<Reserved, Reason>> {
+        Box::pin(async move {
+            drop(self.fenced(lease)?);
+            let window = self.window(quota);
+            let mut used = lock(&self.used);
+            let used = used
+                .entry((quota.account.clone(), window.began))
+                .or_default();
+            let requests = wanted.min(quota.allowed.requests.saturating_sub(*used));
+            *used += requests;
+            Ok(Reserved { requests, window })
+        })
+    }
+
+    fn give_back<'a>(
+        &'a self,
+        quota: &'a Quota,
+        began: i64,
+        unused: u32,
+    ) -> BoxFuture<'a, Result<(), Reason>> {
+        Box::pin(async move {
+            let mut used = lock(&self.used);
+            let used = used.entry((quota.account.clone(), began)).or_default();
+            *used = used.checked_sub(unused).expect("more than was set aside");
+            Ok(())
+        })
+    }
+
+    fn spent<'a>(&'a self, quota: &'a Quota) -> BoxFuture<'a, Result<Spent, Reason>> {
+        Box::pin(async move {
+            let window = self.window(quota);
+            let used = lock(&self.used);
+            let used = used.get(&(quota.account.clone(), window.began));
+            Ok(Spent {
+                requests: used.copied().unwrap_or_default(),
+                window,
+            })
         })
     }
 }

@@ -9,6 +9,7 @@ use rowcast_core::change::Conflict;
 use rowcast_core::destination::Committed;
 use rowcast_core::json::push_value;
 use rowcast_core::ledger::{DiffCounts, DiffRequest, Intent};
+use rowcast_core::quota::{Quota, Window};
 use rowcast_core::settle::{Effect, Settled, Verdict};
 use rowcast_core::sync::RetryPolicy;
 use rowcast_core::{
@@ -16,7 +17,7 @@ use rowcast_core::{
     Value,
 };
 
-use super::{Table, lock};
+use super::{Table, lock, now};
 
 /// A key of state.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -98,6 +99,10 @@ pub struct MemoryLedger {
     pub table: Mutex<Table>,
     pub sync: MemorySync,
     pub(super) memory: Mutex<Memory>,
+    /// Requests used or set aside, by account and beginning of the window.
+    pub(super) used: Mutex<BTreeMap<(String, i64), u32>>,
+    /// Where its clock stands at 0.
+    began: Option<Instant>,
 }
 
 impl MemoryLedger {
@@ -105,8 +110,20 @@ impl MemoryLedger {
     pub fn new(sync: MemorySync) -> Arc<Self> {
         Arc::new(Self {
             sync,
+            began: Some(now()),
             ..Self::default()
         })
+    }
+
+    /// The present window of a quota: the first begins when the ledger is made.
+    pub(super) fn window(&self, quota: &Quota) -> Window {
+        let since = self.began.map_or(Duration::ZERO, |began| now() - began);
+        let length = Duration::from_secs(quota.seconds().unsigned_abs());
+        let past = (since.as_nanos() / length.as_nanos()) as u32;
+        Window {
+            began: quota.seconds() * i64::from(past),
+            ends_in: (length * (past + 1)).saturating_sub(since),
+        }
     }
 
     /// Changes the table.
