@@ -391,6 +391,7 @@ impl Example {
             .env("CONTACTS_FILE", self.contacts())
             .env("CONNECTOR_TOKEN", "token-7731")
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .expect("start the example");
         let mut address = String::new();
