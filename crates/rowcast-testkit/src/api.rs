@@ -270,15 +270,19 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     while let Ok(Some(request)) = wire::read(&mut stream, &mut buffer) {
-        let (number, act) = arrive(shared, request);
-        let crowd = shared.lock().crowd.clone();
+        let Arrived {
+            number,
+            act,
+            ticket,
+            crowd,
+        } = arrive(shared, request);
         let (crowd, act) = match crowd {
             Some(crowd) if !crowd.enter() => (None, Act::Answer(Answer::status(429))),
             crowd => (crowd, act),
         };
         let answer = match act {
             Act::Hold => {
-                hold(shared);
+                hold(shared, ticket);
                 Some(shared.lock().take(number))
             }
             Act::Normal => Some(shared.lock().take(number)),
@@ -320,7 +324,16 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     }
 }
 
-fn arrive(shared: &Shared, request: Request) -> (usize, Act) {
+/// What is known of a request from the moment it is in the log.
+struct Arrived {
+    number: usize,
+    act: Act,
+    /// The `release` it waits for, when it is held: whoever has seen it arrive can let it go.
+    ticket: u64,
+    crowd: Option<Arc<Crowd>>,
+}
+
+fn arrive(shared: &Shared, request: Request) -> Arrived {
     let mut inner = shared.lock();
     inner.clock += 1;
     let number = inner.log.len();
@@ -337,15 +350,20 @@ fn arrive(shared: &Shared, request: Request) -> (usize, Act) {
     };
     let act = script::choose(&mut inner.scripts, &seen);
     inner.log.push(seen);
+    inner.holds += u64::from(matches!(act, Act::Hold));
+    let arrived = Arrived {
+        number,
+        act,
+        ticket: inner.holds,
+        crowd: inner.crowd.clone(),
+    };
     drop(inner);
     shared.ring();
-    (number, act)
+    arrived
 }
 
-fn hold(shared: &Shared) {
-    let mut inner = shared.lock();
-    inner.holds += 1;
-    let ticket = inner.holds;
+fn hold(shared: &Shared, ticket: u64) {
+    let inner = shared.lock();
     let _released = shared
         .bell
         .wait_while(inner, |inner| inner.released < ticket)
