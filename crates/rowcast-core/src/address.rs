@@ -8,7 +8,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::{Code, Reason};
+use crate::connector::Problems;
+use crate::{Code, DestinationConfig, Reason};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Addresses that hand out credentials of the machine to whoever asks.
@@ -128,6 +129,14 @@ impl AddressPolicy {
             allowed.push(net.trunc());
         }
         Ok(Self { allowed })
+    }
+
+    /// Reads `allow_addresses` of a destination; what is wrong is noted.
+    pub fn read(config: &DestinationConfig, problems: &mut Problems) -> Option<Self> {
+        let hint = "list addresses and ranges such as 10.0.0.0/8 or 127.0.0.1";
+        Self::new(&config.allow_addresses)
+            .map_err(|message| problems.add("allow_addresses", message, hint))
+            .ok()
     }
 
     /// Whether an address may be connected to.

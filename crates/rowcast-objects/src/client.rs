@@ -37,13 +37,7 @@ impl Service {
         timeout: Duration,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let policy = match AddressPolicy::new(&config.allow_addresses) {
-            Ok(policy) => policy,
-            Err(message) => {
-                problems.add("allow_addresses", message, "for example [10.0.0.0/8]");
-                return None;
-            }
-        };
+        let policy = AddressPolicy::read(config, problems)?;
         let secure = root.scheme() == "https";
         let host = root.host_str().unwrap_or_default().to_owned();
         match Client::new(policy, Arc::new(SystemLookup), timeout, secure) {

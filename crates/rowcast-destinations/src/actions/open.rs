@@ -171,15 +171,9 @@ fn opened(
         return Err(problems.into_vec());
     }
     let read = settings::read(entry, &config.settings, &mut problems);
-    let policy = AddressPolicy::new(&config.allow_addresses).map_err(|message| {
-        problems.add(
-            "allow_addresses",
-            message,
-            "list addresses and ranges such as 10.0.0.0/8 or 127.0.0.1",
-        );
-    });
+    let policy = AddressPolicy::read(config, &mut problems);
     let timeout = config.timeout.unwrap_or(TIMEOUT);
-    let client = policy.ok().and_then(|policy| {
+    let client = policy.and_then(|policy| {
         Client::new(policy, Arc::new(SystemLookup), timeout, true)
             .map_err(|reason| problems.push("settings", reason))
             .ok()

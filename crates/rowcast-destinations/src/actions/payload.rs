@@ -83,7 +83,7 @@ pub(super) fn push_fields(out: &mut String, record: &Record, asked: &Asked<'_>) 
     };
     for (field, value) in record.fields.iter().chain(matched) {
         name(out, field);
-        push_host_value(out, value);
+        push_host_value(out, value, false);
     }
     for (field, json) in asked.defaults {
         let is_match = asked.with_match.iter().any(|known| **known == **field);
@@ -106,21 +106,24 @@ fn kind(record: &Record) -> Kind {
     }
 }
 
-fn push_host_value(out: &mut String, value: &Value) {
+/// A value as the host's own parser reads it: numbers that a double would change are strings. Decimals
+/// are strings, but for those of a JSON column, where a number was meant.
+fn push_host_value(out: &mut String, value: &Value, of_json: bool) {
     match value {
+        Value::Decimal(digits) if of_json && is_exact(digits) => out.push_str(digits),
+        Value::Decimal(digits) => push_string(out, digits),
         Value::Int(number) if number.unsigned_abs() > EXACT => {
             push_string(out, &number.to_string());
         }
-        Value::Decimal(digits) => push_string(out, digits),
         Value::Json(text) => match from_json(text) {
-            Ok(value) => push_json(out, &value),
+            Ok(value) => push_host_value(out, &value, true),
             Err(_) => push_string(out, text),
         },
         Value::List(items) => {
             out.push('[');
             for (index, item) in items.iter().enumerate() {
                 out.push_str(if index > 0 { "," } else { "" });
-                push_host_value(out, item);
+                push_host_value(out, item, of_json);
             }
             out.push(']');
         }
@@ -130,37 +133,11 @@ fn push_host_value(out: &mut String, value: &Value) {
                 out.push_str(if index > 0 { "," } else { "" });
                 push_string(out, name);
                 out.push(':');
-                push_host_value(out, member);
+                push_host_value(out, member, of_json);
             }
             out.push('}');
         }
         other => push_value(out, other),
-    }
-}
-
-/// A value of a JSON column: its numbers are numbers, unless a double would change them.
-fn push_json(out: &mut String, value: &Value) {
-    match value {
-        Value::Decimal(digits) if is_exact(digits) => out.push_str(digits),
-        Value::List(items) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                out.push_str(if index > 0 { "," } else { "" });
-                push_json(out, item);
-            }
-            out.push(']');
-        }
-        Value::Object(members) => {
-            out.push('{');
-            for (index, (name, member)) in members.iter().enumerate() {
-                out.push_str(if index > 0 { "," } else { "" });
-                push_string(out, name);
-                out.push(':');
-                push_json(out, member);
-            }
-            out.push('}');
-        }
-        other => push_host_value(out, other),
     }
 }
 
@@ -176,7 +153,7 @@ mod tests {
 
     fn text(value: &Value) -> String {
         let mut out = String::new();
-        push_host_value(&mut out, value);
+        push_host_value(&mut out, value, false);
         out
     }
 

@@ -68,17 +68,7 @@ impl Web {
                 ),
             }
         }
-        let policy = match AddressPolicy::new(&config.allow_addresses) {
-            Ok(policy) => policy,
-            Err(message) => {
-                problems.add(
-                    "allow_addresses",
-                    message,
-                    "list addresses and ranges such as 10.0.0.0/8 or 127.0.0.1",
-                );
-                return None;
-            }
-        };
+        let policy = AddressPolicy::read(config, problems)?;
         let root = root.filter(|_| problems.is_empty())?;
         let secure = root.url.scheme() == "https";
         let client = match Client::new(policy, Arc::new(SystemLookup), timeout, secure) {

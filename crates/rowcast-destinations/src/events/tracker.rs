@@ -129,17 +129,7 @@ impl Tracker {
             return None;
         };
         authorization.set_sensitive(true);
-        let policy = match AddressPolicy::new(&config.allow_addresses) {
-            Ok(policy) => policy,
-            Err(message) => {
-                problems.add(
-                    "allow_addresses",
-                    message,
-                    "list addresses and ranges such as 10.0.0.0/8 or 127.0.0.1",
-                );
-                return None;
-            }
-        };
+        let policy = AddressPolicy::read(config, problems)?;
         let timeout = config.timeout.unwrap_or(TIMEOUT);
         let client = match Client::new(policy, lookup, timeout, parts.secure) {
             Ok(client) => client,

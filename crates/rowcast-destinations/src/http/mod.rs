@@ -65,17 +65,7 @@ impl Http {
         problems: &mut Problems,
     ) -> Option<Self> {
         let settings = Settings::parse(config, problems);
-        let policy = match AddressPolicy::new(&config.allow_addresses) {
-            Ok(policy) => policy,
-            Err(message) => {
-                problems.add(
-                    "allow_addresses",
-                    message,
-                    "list addresses and ranges such as 10.0.0.0/8 or 127.0.0.1",
-                );
-                return None;
-            }
-        };
+        let policy = AddressPolicy::read(config, problems)?;
         let (settings, service, auth) = settings.filter(|_| problems.is_empty())?;
         let timeout = config.timeout.unwrap_or(TIMEOUT);
         let secure = settings.root.scheme() == "https";

@@ -190,17 +190,7 @@ impl Described {
             }
             None => Auth::None,
         };
-        let policy = match AddressPolicy::new(&config.allow_addresses) {
-            Ok(policy) => policy,
-            Err(message) => {
-                problems.add(
-                    "allow_addresses",
-                    message,
-                    "list addresses and ranges such as 10.0.0.0/8 or 127.0.0.1",
-                );
-                return None;
-            }
-        };
+        let policy = AddressPolicy::read(config, problems)?;
         let timeout = config.timeout.unwrap_or(manifest.connect.timeout);
         let secure = root.scheme() == "https";
         let client = match Client::new(policy, Arc::new(SystemLookup), timeout, secure) {
