@@ -72,7 +72,9 @@ impl Door {
             frame_max: FRAME_MAX as usize,
             next: 1,
         };
-        link.send(HELLO).await.map_err(|error| self.early(&error))?;
+        link.send(HELLO)
+            .await
+            .map_err(|error| self.endpoint.early(&error))?;
         let start = self.expect(&mut link, 10, 10).await?;
         link.version = version(&start).unwrap_or(link.version);
         let response = format!("\0{}\0{}", self.user, self.password.reveal());
@@ -81,7 +83,7 @@ impl Door {
             .and_then(|tune| {
                 let mut content = Read(&tune);
                 let read = content.short().and_then(|_| content.long());
-                let theirs = read.map_err(|error| self.early(&error))?;
+                let theirs = read.map_err(|error| self.endpoint.early(&error))?;
                 // 0 stands for no limit.
                 let agreed = if theirs == 0 {
                     FRAME_MAX
@@ -99,7 +101,7 @@ impl Door {
             .frame(0);
         link.send(&tuned)
             .await
-            .map_err(|error| self.early(&error))?;
+            .map_err(|error| self.endpoint.early(&error))?;
         let open = Write::method(10, 40).text(&self.vhost).text("").octet(0);
         self.demand(&mut link, open.frame(0), 10, 41).await?;
         let channel = Write::method(20, 10).text("");
@@ -120,14 +122,14 @@ impl Door {
         answer: u16,
     ) -> Result<Vec<u8>, Fault> {
         let sent = link.send(&method).await;
-        sent.map_err(|error| self.early(&error))?;
+        sent.map_err(|error| self.endpoint.early(&error))?;
         self.expect(link, class, answer).await
     }
 
     async fn expect(&self, link: &mut Link, class: u16, answer: u16) -> Result<Vec<u8>, Fault> {
         loop {
             let frame = frame::read(&mut link.reader).await;
-            let frame = frame.map_err(|error| self.early(&error))?;
+            let frame = frame.map_err(|error| self.endpoint.early(&error))?;
             if frame.kind == Kind::Method(class, answer) {
                 return Ok(frame.content);
             }
@@ -135,14 +137,6 @@ impl Door {
                 return Err(self.closed(&closed));
             }
         }
-    }
-
-    /// A failure before any message was sent.
-    fn early(&self, error: &io::Error) -> Fault {
-        if error.kind() == io::ErrorKind::InvalidData {
-            return Fault::fatal(self.endpoint.garbled(&error.to_string()));
-        }
-        Fault::refused(self.endpoint.unreachable(&error.to_string()))
     }
 
     /// What the server's last words mean before any message was sent.

@@ -118,17 +118,7 @@ impl Endpoint {
         port: u16,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let policy = match AddressPolicy::new(&config.allow_addresses) {
-            Ok(policy) => Some(policy),
-            Err(what) => {
-                problems.add(
-                    "allow_addresses",
-                    what,
-                    "list addresses and ranges such as 10.0.0.0/8 or 127.0.0.1",
-                );
-                None
-            }
-        };
+        let policy = AddressPolicy::read(config, problems);
         let encrypted = flag(config, "tls").unwrap_or(true);
         let authorities = text(config, "tls_ca").map(|path| config.project_dir.join(path));
         let tls = if encrypted {
@@ -317,6 +307,14 @@ impl Endpoint {
             .detail(detail)
             .hint("whether the records arrived is not known; they are sent again"),
         )
+    }
+
+    /// A conversation that broke off before anything was sent.
+    pub(crate) fn early(&self, error: &io::Error) -> Fault {
+        if error.kind() == io::ErrorKind::InvalidData {
+            return Fault::fatal(self.garbled(&error.to_string()));
+        }
+        Fault::refused(self.unreachable(&error.to_string()))
     }
 
     /// The other side speaks another protocol.

@@ -91,9 +91,9 @@ impl Door {
     async fn introduce(&self, endpoint: &Endpoint) -> Result<Wire, Fault> {
         let stream = endpoint.open().await?;
         let wire = Wire::new(stream).await;
-        let mut wire = wire.map_err(|error| early(endpoint, &error))?;
+        let mut wire = wire.map_err(|error| endpoint.early(&error))?;
         for api in [METADATA, PRODUCE, INIT_PRODUCER_ID] {
-            wire.version(api).map_err(|error| early(endpoint, &error))?;
+            wire.version(api).map_err(|error| endpoint.early(&error))?;
         }
         if let Some(login) = &self.login {
             log_in(endpoint, login, &mut wire).await?;
@@ -121,7 +121,7 @@ impl Door {
                     "the broker closed the connection: it may be stopping, or want a login",
                 ));
             }
-            early(self.endpoint(), &error)
+            self.endpoint().early(&error)
         })
     }
 
@@ -171,18 +171,10 @@ impl Door {
     }
 }
 
-/// A failure before any message was sent.
-pub(super) fn early(endpoint: &Endpoint, error: &io::Error) -> Fault {
-    if error.kind() == io::ErrorKind::InvalidData {
-        return Fault::fatal(endpoint.garbled(&error.to_string()));
-    }
-    Fault::refused(endpoint.unreachable(&error.to_string()))
-}
-
 async fn log_in(endpoint: &Endpoint, login: &Login, wire: &mut Wire) -> Result<(), Fault> {
     let wanted = login.mechanism.as_str();
     let asked = wire.ask(SASL_HANDSHAKE, |_| Write::default().text(wanted));
-    let (_, answer) = asked.await.map_err(|error| early(endpoint, &error))?;
+    let (_, answer) = asked.await.map_err(|error| endpoint.early(&error))?;
     let mut content = Read(&answer);
     let mut handshake = || {
         let code = content.short()?;
@@ -192,7 +184,7 @@ async fn log_in(endpoint: &Endpoint, login: &Login, wire: &mut Wire) -> Result<(
         }
         Ok((code, offered.join(", ")))
     };
-    let (code, offered) = handshake().map_err(|error| early(endpoint, &error))?;
+    let (code, offered) = handshake().map_err(|error| endpoint.early(&error))?;
     let refused = |hint: &str| {
         Fault::fatal(
             Reason::new(
@@ -235,7 +227,7 @@ async fn log_in(endpoint: &Endpoint, login: &Login, wire: &mut Wire) -> Result<(
 /// One step of a login: what we say, and what the broker answers.
 async fn prove(endpoint: &Endpoint, wire: &mut Wire, words: &[u8]) -> Result<String, Fault> {
     let asked = wire.ask(SASL_AUTHENTICATE, |_| Write::default().bytes(words));
-    let (_, answer) = asked.await.map_err(|error| early(endpoint, &error))?;
+    let (_, answer) = asked.await.map_err(|error| endpoint.early(&error))?;
     let mut content = Read(&answer);
     let mut read = || {
         let code = content.short()?;
@@ -246,7 +238,7 @@ async fn prove(endpoint: &Endpoint, wire: &mut Wire, words: &[u8]) -> Result<Str
             String::from_utf8_lossy(content.bytes()?).into_owned(),
         ))
     };
-    match read().map_err(|error| early(endpoint, &error))? {
+    match read().map_err(|error| endpoint.early(&error))? {
         (0, _, answer) => Ok(answer),
         (code, words, _) => Err(endpoint.login_refused(&said(code, words.as_deref()))),
     }

@@ -16,7 +16,7 @@ use rowcast_core::{
 use super::answer::{Meaning, meaning, said};
 use super::batch::{self, Compression, Entry, Origin};
 use super::delivery::{Delivery, busy};
-use super::door::{Door, early};
+use super::door::Door;
 use super::partition;
 use super::produce::{self, Answer};
 use super::sasl::{Login, Mechanism};
@@ -179,7 +179,7 @@ impl Kafka {
                 other => other,
             };
             let read = asked.and_then(|(version, answer)| produce::begun(version, &answer));
-            let (code, id, epoch) = read.map_err(|error| early(self.door.endpoint(), &error))?;
+            let (code, id, epoch) = read.map_err(|error| self.door.endpoint().early(&error))?;
             if code != 0 {
                 return Err(if meaning(code) == Meaning::Barred {
                     self.door.barred(code, None)

@@ -59,14 +59,6 @@ pub(crate) struct Link {
 }
 
 impl Mqtt {
-    /// A failure before any message was sent.
-    fn early(&self, error: &io::Error) -> Fault {
-        if error.kind() == io::ErrorKind::InvalidData {
-            return Fault::fatal(self.endpoint.garbled(&error.to_string()));
-        }
-        Fault::refused(self.endpoint.unreachable(&error.to_string()))
-    }
-
     /// A login that was refused.
     fn unwelcome(&self, answer: &Answer) -> Fault {
         let said = words(answer);
@@ -183,7 +175,7 @@ impl Protocol for Mqtt {
             Ok(()) => writer.flush().await,
             Err(error) => Err(error),
         };
-        asked.map_err(|error| self.early(&error))?;
+        asked.map_err(|error| self.endpoint.early(&error))?;
         match packet::read(&mut reader).await {
             Ok(Said::Welcome(Answer { code: 0, .. }, limits)) => {
                 if !limits.acknowledges || self.retain && !limits.retains {
@@ -209,7 +201,7 @@ impl Protocol for Mqtt {
                 self.endpoint
                     .garbled("a message was acknowledged before any was sent"),
             )),
-            Err(error) => Err(self.early(&error)),
+            Err(error) => Err(self.endpoint.early(&error)),
         }
     }
 

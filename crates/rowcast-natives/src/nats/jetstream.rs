@@ -83,14 +83,6 @@ pub(crate) struct Link {
 }
 
 impl Nats {
-    /// A failure before any message was sent.
-    fn early(&self, error: &io::Error) -> Fault {
-        if error.kind() == io::ErrorKind::InvalidData {
-            return Fault::fatal(self.endpoint.garbled(&error.to_string()));
-        }
-        Fault::refused(self.endpoint.unreachable(&error.to_string()))
-    }
-
     /// An error that the server sends about the connection as a whole.
     fn refused(&self, error: &str) -> Fault {
         let lower = error.to_ascii_lowercase();
@@ -121,7 +113,7 @@ impl Nats {
         let reply = link.reply();
         let mut out = Vec::new();
         push_message(&mut out, subject, &reply, &[], &body.to_string());
-        let early = |error: io::Error| self.early(&error);
+        let early = |error: io::Error| self.endpoint.early(&error);
         link.writer.write_all(&out).await.map_err(early)?;
         link.writer.flush().await.map_err(early)?;
         loop {
@@ -233,7 +225,7 @@ impl Protocol for Nats {
     async fn open(&self) -> Result<Link, Fault> {
         let mut plain = BufReader::new(self.endpoint.open_plain().await?);
         let first = wire::next(&mut plain).await;
-        let info = match first.map_err(|error| self.early(&error))? {
+        let info = match first.map_err(|error| self.endpoint.early(&error))? {
             Sent::Info(text) => serde_json::from_str::<Value>(&text)
                 .map_err(|error| Fault::fatal(self.endpoint.garbled(&error.to_string())))?,
             Sent::Error(error) => return Err(self.refused(&error)),
@@ -286,7 +278,7 @@ impl Protocol for Nats {
             Value::Object(connect),
             link.inbox
         );
-        let early = |error: io::Error| self.early(&error);
+        let early = |error: io::Error| self.endpoint.early(&error);
         link.writer
             .write_all(hello.as_bytes())
             .await

@@ -63,14 +63,6 @@ impl Link {
 }
 
 impl Redis {
-    /// A failure before any entry was sent.
-    fn early(&self, error: &io::Error) -> Fault {
-        if error.kind() == io::ErrorKind::InvalidData {
-            return Fault::fatal(self.endpoint.garbled(&error.to_string()));
-        }
-        Fault::refused(self.endpoint.unreachable(&error.to_string()))
-    }
-
     fn judge(&self, error: &str) -> Fault {
         judge(&self.endpoint, &self.stream, error)
     }
@@ -79,7 +71,7 @@ impl Redis {
         match link.ask(words).await {
             Ok(Reply::Error(error)) => Err(self.judge(&error)),
             Ok(reply) => Ok(reply),
-            Err(error) => Err(self.early(&error)),
+            Err(error) => Err(self.endpoint.early(&error)),
         }
     }
 
