@@ -1,7 +1,7 @@
 //! The loop of delivery: announce, send, judge, acknowledge, until nothing is left.
 //!
-//! The only place that waits, retries or counts attempts. One task decides everything; only the
-//! requests themselves run beside it. No request starts before its intent is committed, after the
+//! The only place that waits, retries or counts attempts. One task decides everything, and drives
+//! small requests too; large ones run beside it. No request starts before its intent is committed, after the
 //! lease is lost, or under a lease that may end before the request does.
 
 mod publishing;
@@ -14,10 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rowcast_core::{
-    BoxFuture, Capabilities, Code, Destination, Fault, Lease, Ledger, Outcome, Quota, Reason,
-    killpoint,
+    BoxFuture, Capabilities, Code, Destination, Lease, Ledger, Quota, Reason, killpoint,
 };
-use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::acknowledge::{Acknowledgements, Carried};
@@ -28,6 +26,7 @@ use crate::limit::Limiter;
 use crate::observe::Observer;
 use crate::spill::Spill;
 use crate::supply::{Found, Job, Supply};
+use crate::writes::{Writes, Written};
 
 /// Open windows together hold at least this many records, whatever the batches.
 const ANNOUNCED_MIN: usize = 1_000;
@@ -67,10 +66,8 @@ pub(crate) enum Stop {
     QuotaSpent(Duration),
 }
 
-type Answer = Result<Vec<Outcome>, Fault>;
-
 enum Event {
-    Answered(Result<(Id, Answer), JoinError>),
+    Answered(Written),
     Committed(Result<(), Reason>),
     Reserved(Result<(), Reason>),
     Cancelled,
@@ -80,7 +77,8 @@ enum Event {
 
 /// A request that has no answer yet.
 struct InFlight {
-    id: Id,
+    /// The write's.
+    id: u64,
     /// The limiter's.
     number: u64,
     job: Job,
@@ -142,7 +140,7 @@ pub(crate) struct Delivery {
     waiting: Vec<(Instant, Job)>,
     /// In the order they started; few, so a list is as good as a map, and its order is known.
     in_flight: Vec<InFlight>,
-    requests: JoinSet<Answer>,
+    requests: Writes,
     committing: Option<Committing>,
     /// The ledger refused a step: nothing more is written.
     ledger_failed: bool,
@@ -180,7 +178,7 @@ impl Delivery {
             sendable: VecDeque::new(),
             waiting: Vec::new(),
             in_flight: Vec::new(),
-            requests: JoinSet::new(),
+            requests: Writes::default(),
             committing: None,
             ledger_failed: false,
             stop: None,
@@ -258,7 +256,7 @@ impl Delivery {
         loop {
             self.look_at_the_clock();
             if let Some(Stop::LeaseLost(_)) = self.stop {
-                self.requests.abort_all();
+                self.requests.abort();
                 return;
             }
             if self.stop.is_none() {
@@ -283,7 +281,7 @@ impl Delivery {
                 Event::Answered(answer) => {
                     self.answered(answer);
                     // What else has been answered meanwhile, before the next look around.
-                    while let Some(answer) = self.requests.try_join_next_with_id() {
+                    while let Some(answer) = self.requests.try_next() {
                         self.answered(answer);
                     }
                 }
@@ -375,7 +373,8 @@ impl Delivery {
             return;
         }
         let mut found = Vec::new();
-        if let Err(reason) = self.supply.fill(target, &mut found).await {
+        let filling = self.supply.fill(target, &mut found);
+        if let Err(reason) = self.requests.during(filling).await {
             self.fail(reason);
         }
         let now = self.parts.clock.now();
@@ -451,9 +450,7 @@ impl Delivery {
             biased;
             () = parts.cancel.cancelled(), if cancelled_at.is_none() => Event::Cancelled,
             result = committed(committing), if committing.is_some() => Event::Committed(result),
-            Some(answer) = requests.join_next_with_id(), if !requests.is_empty() => {
-                Event::Answered(answer)
-            }
+            written = requests.next() => Event::Answered(written),
             result = reserved(allowance) => Event::Reserved(result),
             () = renewal.changed() => Event::Renewed,
             () = rung(alarm) => {

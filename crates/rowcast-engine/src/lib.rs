@@ -21,6 +21,7 @@ mod run;
 mod spill;
 mod supply;
 mod trace;
+mod writes;
 
 pub use backoff::wait_before_retry;
 pub use clock::{Clock, SystemClock};

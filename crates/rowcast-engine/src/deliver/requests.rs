@@ -7,18 +7,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rowcast_core::{Applied, Batch, Code, Fault, Outcome, Reason, killpoint};
-use tokio::task::{Id, JoinError};
 use tracing::Instrument as _;
 
-use super::{Answer, Delivery, InFlight, Stop};
+use super::{Delivery, InFlight, Stop};
 use crate::allowance::Covered;
 use crate::backoff::wait_before_retry;
 use crate::observe::Retrying;
 use crate::supply::{Job, Piece};
 use crate::trace;
+use crate::writes::Written;
 
 /// A quota that begins anew within this is waited for; otherwise the next run goes on.
 const QUOTA_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Records of so many bytes are written within the delivery's task: about what becomes JSON in the
+/// time that it takes to wake another core.
+const SMALL_BYTES: usize = 16 * 1024;
 
 impl Delivery {
     /// Starts as many requests as are allowed now.
@@ -129,8 +133,8 @@ impl Delivery {
         let answer = async move {
             killpoint::reach("request-before");
             tokio::select! {
+                // Time first: whatever held this task up, nothing leaves after its deadline.
                 biased;
-                answer = destination.write(&batch) => answer,
                 () = late => Err(Fault::lost(
                     Reason::new(
                         Code::DestinationUnreachable,
@@ -138,32 +142,25 @@ impl Delivery {
                     )
                     .hint("raise `timeout` of the destination if it is known to be slow"),
                 )),
+                answer = destination.write(&batch) => answer,
             }
         };
-        let handle = self.requests.spawn(answer.instrument(span));
-        self.in_flight.push(InFlight {
-            id: handle.id(),
-            number,
-            job,
-        });
+        let large = piece.notes.iter().map(|note| note.bytes).sum::<usize>() > SMALL_BYTES;
+        let id = self.requests.start(answer.instrument(span), large);
+        self.in_flight.push(InFlight { id, number, job });
     }
 
-    pub(super) fn answered(&mut self, answer: Result<(Id, Answer), JoinError>) {
+    pub(super) fn answered(&mut self, (id, answer): Written) {
         killpoint::reach("request-answered");
-        let (id, answer) = match answer {
-            Ok(answered) => answered,
-            // The destination's code panicked: whatever it sent is unknown.
-            Err(error) => {
-                let id = error.id();
-                let reason = Reason::defect("a connector stopped in the middle of a write")
-                    .detail(words(error));
-                let fault = Fault::Fatal {
-                    applied: Applied::Unknown,
-                    reason,
-                };
-                (id, Err(fault))
-            }
-        };
+        // The destination's code panicked: whatever it sent is unknown.
+        let answer = answer.unwrap_or_else(|words| {
+            let reason =
+                Reason::defect("a connector stopped in the middle of a write").detail(words);
+            Err(Fault::Fatal {
+                applied: Applied::Unknown,
+                reason,
+            })
+        });
         let Some(position) = self.in_flight.iter().position(|flying| flying.id == id) else {
             return;
         };
@@ -316,14 +313,4 @@ impl Delivery {
         });
         job.pieces.push_front(piece);
     }
-}
-
-/// What a panic said; the number of its task, which changes with every run, is left out.
-fn words(error: JoinError) -> String {
-    let Ok(panic) = error.try_into_panic() else {
-        return "it was stopped".to_owned();
-    };
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("it gave no words").to_owned()
 }

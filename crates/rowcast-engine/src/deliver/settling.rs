@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use rowcast_core::settle::Verdict;
 use rowcast_core::{Applied, Code, Key, Outcome, Reason, Record};
-use tokio::task::JoinSet;
 
 use super::Delivery;
 use crate::answer::{Judged, give_up, judge};
@@ -127,8 +126,7 @@ impl Delivery {
         if self.in_flight.is_empty() {
             return;
         }
-        self.requests.abort_all();
-        self.requests = JoinSet::new();
+        self.requests.abort();
         let jobs: Vec<Job> = self.in_flight.drain(..).map(|flying| flying.job).collect();
         let reason = Reason::new(
             Code::Cancelled,
