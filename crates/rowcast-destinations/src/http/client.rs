@@ -4,6 +4,7 @@
 //! the addresses that are connected to, not for an earlier look-up: a name that changes its mind
 //! between check and connection gains nothing.
 
+use std::error::Error as StdError;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,6 +13,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rowcast_core::{BoxFuture, Code, Fault, Reason};
 use url::{Host, Url};
 
+use super::connections::Connections;
 use super::tls;
 use rowcast_core::address::AddressPolicy;
 
@@ -20,6 +22,9 @@ pub const ANSWER_MAX: usize = 1 << 20;
 
 /// Longest wait for a connection: a host that answers at all answers within this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The agent names the product and its version: services ask for it when they ask us to stop.
+pub(super) const AGENT: &str = concat!("rowcast/", env!("CARGO_PKG_VERSION"));
 
 /// Looks a name up. The system's resolver outside tests.
 pub trait Lookup: Send + Sync + 'static {
@@ -43,7 +48,10 @@ impl Lookup for SystemLookup {
 /// What a destination sends with.
 #[derive(Clone)]
 pub struct Client {
+    /// For `https`, where services speak HTTP/2.
     http: reqwest::Client,
+    /// For `http`.
+    plain: Arc<Connections>,
     policy: Arc<AddressPolicy>,
     lookup: Arc<dyn Lookup>,
     tls: Arc<rustls::ClientConfig>,
@@ -74,22 +82,24 @@ impl Client {
     ) -> Result<Self, Reason> {
         let policy = Arc::new(policy);
         let tls = tls::config(secure)?;
-        // The agent names the product and its version: services ask for it when they ask us to stop.
+        let resolver = PolicyResolver {
+            policy: Arc::clone(&policy),
+            lookup: Arc::clone(&lookup),
+        };
+        let connect_timeout = CONNECT_TIMEOUT.min(timeout);
         let http = reqwest::Client::builder()
-            .user_agent(concat!("rowcast/", env!("CARGO_PKG_VERSION")))
+            .user_agent(AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(timeout)
-            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
-            .dns_resolver(Arc::new(PolicyResolver {
-                policy: Arc::clone(&policy),
-                lookup: Arc::clone(&lookup),
-            }))
+            .connect_timeout(connect_timeout)
+            .dns_resolver(Arc::new(resolver.clone()))
             .tls_backend_preconfigured(tls.clone())
             .build()
             .map_err(|err| Reason::defect(format!("the HTTP client can't be built: {err}")))?;
         Ok(Self {
             http,
+            plain: Arc::new(Connections::new(resolver, timeout, connect_timeout)),
             policy,
             lookup,
             tls: Arc::new(tls),
@@ -108,6 +118,9 @@ impl Client {
                 .permit(address)
                 .map_err(|refused| Fault::fatal(refused.reason(host)))?;
         }
+        if request.url().scheme() == "http" {
+            return self.plain.send(request, host).await;
+        }
         let mut response = self
             .http
             .execute(request)
@@ -117,16 +130,11 @@ impl Client {
         let headers = std::mem::take(response.headers_mut());
         let mut body = Vec::new();
         let mut cut = false;
-        while let Some(chunk) = response.chunk().await.map_err(|err| {
-            Fault::lost(
-                Reason::new(
-                    Code::DestinationUnreachable,
-                    format!("the answer of {host} ended early"),
-                )
-                .detail(chain(&err.without_url()))
-                .hint("the records are sent again: whether they arrived is not known"),
-            )
-        })? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|err| ended_early(host, chain(&err.without_url())))?
+        {
             let room = ANSWER_MAX - body.len();
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() > room {
@@ -271,25 +279,41 @@ fn permitted(
     }
 }
 
-struct PolicyResolver {
+/// Looks names up and keeps what the policy permits.
+#[derive(Clone)]
+pub(super) struct PolicyResolver {
     policy: Arc<AddressPolicy>,
     lookup: Arc<dyn Lookup>,
 }
 
-impl Resolve for PolicyResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl PolicyResolver {
+    /// The permitted addresses of a host, with the port of its scheme.
+    pub(super) fn permitted(
+        &self,
+        host: String,
+    ) -> BoxFuture<'static, Result<std::vec::IntoIter<SocketAddr>, Box<dyn StdError + Send + Sync>>>
+    {
         let policy = Arc::clone(&self.policy);
-        let found = self.lookup.addresses(name.as_str().to_owned());
+        let found = self.lookup.addresses(host);
         Box::pin(async move {
             match permitted(&policy, found.await?) {
                 Ok(kept) => {
-                    let addresses: Addrs =
-                        Box::new(kept.into_iter().map(|address| SocketAddr::new(address, 0)));
-                    Ok(addresses)
+                    let kept = kept.into_iter().map(|address| SocketAddr::new(address, 0));
+                    Ok(kept.collect::<Vec<_>>().into_iter())
                 }
                 Err(Some(refused)) => Err(refused.into()),
                 Err(None) => Err("the name has no address".into()),
             }
+        })
+    }
+}
+
+impl Resolve for PolicyResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let found = self.permitted(name.as_str().to_owned());
+        Box::pin(async move {
+            let addresses: Addrs = Box::new(found.await?);
+            Ok(addresses)
         })
     }
 }
@@ -312,25 +336,47 @@ fn connection_fault(err: &reqwest::Error, host: &str, timeout: Duration) -> Faul
         return Fault::refused(unreachable(host, &chain(err)));
     }
     if err.is_timeout() {
-        return Fault::lost(
-            Reason::new(
-                Code::DestinationUnreachable,
-                format!("{host} did not answer within {} s", timeout.as_secs_f32()),
-            )
-            .hint("whether the records arrived is not known; they are sent again. If the service is slow, raise timeout: or lower batch.max_records"),
-        );
+        return no_answer(host, timeout);
     }
+    broke(host, chain(err))
+}
+
+/// Nothing came in time.
+pub(super) fn no_answer(host: &str, timeout: Duration) -> Fault {
+    Fault::lost(
+        Reason::new(
+            Code::DestinationUnreachable,
+            format!("{host} did not answer within {} s", timeout.as_secs_f32()),
+        )
+        .hint("whether the records arrived is not known; they are sent again. If the service is slow, raise timeout: or lower batch.max_records"),
+    )
+}
+
+/// The connection ended before an answer.
+pub(super) fn broke(host: &str, detail: String) -> Fault {
     Fault::lost(
         Reason::new(
             Code::DestinationUnreachable,
             format!("the connection to {host} broke before an answer came"),
         )
-        .detail(chain(err))
+        .detail(detail)
         .hint("whether the records arrived is not known; they are sent again"),
     )
 }
 
-fn unreachable(host: &str, detail: &str) -> Reason {
+/// The connection ended within an answer.
+pub(super) fn ended_early(host: &str, detail: String) -> Fault {
+    Fault::lost(
+        Reason::new(
+            Code::DestinationUnreachable,
+            format!("the answer of {host} ended early"),
+        )
+        .detail(detail)
+        .hint("the records are sent again: whether they arrived is not known"),
+    )
+}
+
+pub(super) fn unreachable(host: &str, detail: &str) -> Reason {
     Reason::new(
         Code::DestinationUnreachable,
         format!("can't connect to {host}"),

@@ -1,13 +1,15 @@
 //! `http`: records to any HTTP service.
 //!
 //! `config` reads the settings, `request` turns a batch into the exact request, `client` sends it
-//! where the address policy permits, `answer` says what the answer means. Nothing here retries.
+//! where the address policy permits (through `connections` where there is no encryption), `answer`
+//! says what the answer means. Nothing here retries.
 
 pub(crate) mod answer;
 pub(crate) mod auth;
 mod body;
 pub mod client;
 pub(crate) mod config;
+mod connections;
 mod curl;
 pub(crate) mod descriptor;
 #[doc(hidden)]
