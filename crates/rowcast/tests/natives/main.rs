@@ -8,3 +8,4 @@ mod mysql;
 mod nats;
 #[path = "../support/project.rs"]
 mod project;
+mod redis;
