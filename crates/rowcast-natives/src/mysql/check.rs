@@ -4,11 +4,12 @@
 use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Error};
 use rowcast_core::destination::{ObjectField, ObjectSchema};
-use rowcast_core::{Check, Mode, Name};
+use rowcast_core::{Check, CheckStatus, Code, Mode, Name, Operation, Reason};
 
 use super::name::TableName;
 use super::progress::Progress;
-use super::refusal::Speaker;
+use super::refusal::{Speaker, words};
+use super::statement::{Shape, statement};
 use super::target::{Target, table_missing};
 
 /// What the checks are about.
@@ -19,6 +20,8 @@ pub(super) struct Checker<'a> {
     pub(super) progress: &'a Progress,
     pub(super) mode: Mode,
     pub(super) match_fields: &'a [Name],
+    /// Whether a table that is missing will be made.
+    pub(super) create: bool,
 }
 
 impl Checker<'_> {
@@ -26,7 +29,12 @@ impl Checker<'_> {
     pub(super) async fn run(&self, conn: &mut Conn) -> Vec<Check> {
         let mut checks = Vec::new();
         if let Some(table) = self.table {
-            checks.push(self.table(conn, table).await);
+            let found = self.table(conn, table).await;
+            let there = found.status == CheckStatus::Passed;
+            checks.push(found);
+            if there {
+                checks.push(self.privileges(conn, table).await);
+            }
         }
         checks.push(self.progress(conn).await);
         checks
@@ -36,6 +44,9 @@ impl Checker<'_> {
         let name = format!("table {table}");
         let target = match Target::read(conn, table).await {
             Ok(Some(target)) => target,
+            Ok(None) if self.create => {
+                return Check::passed(name, "will be made from the first records");
+            }
             Ok(None) => return Check::failed(name, table_missing(table)),
             Err(error) => return self.failed(name, &error),
         };
@@ -43,6 +54,52 @@ impl Checker<'_> {
             Some(reason) => Check::failed(name, reason),
             None => Check::passed(name, format!("{} columns", target.columns.len())),
         }
+    }
+
+    /// Has the server prepare what a run would execute: it refuses then what the user may not do.
+    async fn privileges(&self, conn: &mut Conn, table: &TableName) -> Check {
+        let name = "privileges";
+        let there = match Target::read(conn, table).await {
+            Ok(target) => target.is_some(),
+            Err(error) => return self.failed(name.to_owned(), &error),
+        };
+        let shape = Shape {
+            match_columns: self.match_fields.to_vec(),
+            others: Vec::new(),
+        };
+        let (wanted, statements) = if there {
+            let operations = self.mode.operations();
+            let statements: Vec<String> = operations
+                .iter()
+                .map(|operation| statement(*operation, table, &shape, 1, false))
+                .collect();
+            (needed(&operations), statements)
+        } else {
+            (
+                "CREATE".to_owned(),
+                vec![format!("CREATE TABLE {table} (id INTEGER)")],
+            )
+        };
+        for sql in statements {
+            match conn.prep(sql).await {
+                Ok(prepared) => {
+                    let _gone = conn.close(prepared).await;
+                }
+                Err(Error::Server(said)) if matches!(said.code, 1044 | 1142 | 1143 | 1227) => {
+                    return Check::failed(
+                        name,
+                        Reason::new(
+                            Code::DestinationObject,
+                            format!("the user may not write to {table} as the sync's mode does"),
+                        )
+                        .detail(words(&said))
+                        .hint(format!("GRANT {wanted} ON {table} TO the user")),
+                    );
+                }
+                Err(error) => return self.failed(name.to_owned(), &error),
+            }
+        }
+        Check::passed(name, wanted)
     }
 
     async fn progress(&self, conn: &mut Conn) -> Check {
@@ -57,6 +114,20 @@ impl Checker<'_> {
     fn failed(&self, name: String, error: &Error) -> Check {
         Check::failed(name, self.speaker.fault(error).reason().clone())
     }
+}
+
+/// The privileges that operations need.
+fn needed(operations: &[Operation]) -> String {
+    let needs = |operation: &Operation| match operation {
+        Operation::Insert => &["INSERT"][..],
+        Operation::Upsert => &["INSERT", "UPDATE"],
+        Operation::Update => &["SELECT", "UPDATE"],
+        Operation::Delete => &["SELECT", "DELETE"],
+    };
+    let mut needed: Vec<&str> = operations.iter().flat_map(needs).copied().collect();
+    needed.sort_unstable();
+    needed.dedup();
+    needed.join(", ")
 }
 
 /// Modes that find their records by a unique index.

@@ -16,6 +16,12 @@ pub fn descriptor() -> Descriptor {
         )
         .example("warehouse"),
         Setting::optional(
+            "create",
+            SettingKind::Boolean,
+            "Makes the table, and columns that it lacks, from the first records.",
+        )
+        .default("false"),
+        Setting::optional(
             "progress_database",
             SettingKind::Text,
             "Database of the two tables that remember what was delivered, on the same server; by default `database`.",

@@ -15,13 +15,14 @@ use rowcast_core::{
 use tokio::time::timeout;
 
 use super::check::{Checker, needs_unique, tables};
+use super::create::{is_short, make};
 use super::link::Door;
 use super::name::TableName;
 use super::progress::Progress;
 use super::refusal::Speaker;
 use super::target::{Target, table_missing};
 use super::write::Writer;
-use crate::connect::{Endpoint, text};
+use crate::connect::{Endpoint, flag, text};
 
 /// Records in a batch: by default, and at most. A batch is one intent and one commit here.
 const BATCH_RECORDS: usize = 2_000;
@@ -71,6 +72,7 @@ pub(crate) fn build(
         table,
         door: Door::new(endpoint?, config, limit),
         progress: Progress::new(&progress),
+        create: flag(config, "create").unwrap_or(false),
         mode: config.mode,
         match_fields: config.match_fields.clone(),
         capabilities: Capabilities {
@@ -98,6 +100,8 @@ struct Mysql {
     shown: String,
     door: Door,
     progress: Progress,
+    /// Whether what is missing of the table is made.
+    create: bool,
     mode: Mode,
     match_fields: Vec<Name>,
     capabilities: Capabilities,
@@ -187,8 +191,8 @@ impl Mysql {
         Ok(committed)
     }
 
-    /// Reads the table and proves that it is fit for the mode.
-    async fn read_target(&self, conn: &mut Conn) -> Result<Arc<Target>, Fault> {
+    /// Reads the table and proves that it is fit for the mode. `None` when it is still to be made.
+    async fn read_target(&self, conn: &mut Conn) -> Result<Option<Arc<Target>>, Fault> {
         let Some(table) = &self.table else {
             return Err(Fault::fatal(rowcast_core::Reason::defect(
                 "a run without a table was opened",
@@ -196,13 +200,19 @@ impl Mysql {
         };
         let read = Target::read(conn, table).await;
         let target = read.map_err(|error| self.speaker().fault(&error))?;
-        let target = target.ok_or_else(|| Fault::fatal(table_missing(table)))?;
+        let Some(target) = target else {
+            return if self.create {
+                Ok(None)
+            } else {
+                Err(Fault::fatal(table_missing(table)))
+            };
+        };
         if let Some(reason) = target.unfit(table, &self.match_fields, needs_unique(self.mode)) {
             return Err(Fault::fatal(reason));
         }
         let target = Arc::new(target);
         *locked(&self.target) = Some(target.clone());
-        Ok(target)
+        Ok(Some(target))
     }
 
     async fn write_on(
@@ -211,14 +221,20 @@ impl Mysql {
         batch: &Batch,
         committing: &AtomicBool,
     ) -> Result<Vec<Outcome>, Fault> {
-        let known = locked(&self.target).clone();
-        let target = match known {
-            Some(target) => target,
-            None => self.read_target(conn).await?,
-        };
         let Some(table) = &self.table else {
             return Ok(Vec::new());
         };
+        let known = locked(&self.target).clone();
+        let mut target = match known {
+            Some(target) => Some(target),
+            None => self.read_target(conn).await?,
+        };
+        let lacks = |target: &Arc<Target>| is_short(target, batch);
+        if self.create && target.as_ref().is_none_or(lacks) {
+            make(conn, self.speaker(), table, &self.match_fields, batch).await?;
+            target = self.read_target(conn).await?;
+        }
+        let target = target.ok_or_else(|| Fault::fatal(table_missing(table)))?;
         let writer = Writer {
             speaker: self.speaker(),
             progress: &self.progress,
@@ -265,6 +281,7 @@ impl Mysql {
             progress: &self.progress,
             mode: self.mode,
             match_fields: &self.match_fields,
+            create: self.create,
         };
         checks.extend(checker.run(&mut conn).await);
         let _ = timeout(AFTERMATH, conn.disconnect()).await;

@@ -6,6 +6,8 @@
 
 #[cfg(feature = "mysql")]
 mod check;
+#[cfg(feature = "mysql")]
+mod create;
 mod descriptor;
 #[cfg(feature = "mysql")]
 mod destination;

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Most characters of a name: the server's limit for databases, tables and columns alike.
+pub(super) const NAME_MAX: usize = 64;
+
 /// A name between backticks.
 pub(super) fn ident(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
@@ -36,8 +39,7 @@ impl TableName {
             }
         }
         parts.push(part);
-        // 64 characters is the server's limit for every name.
-        let fits = |part: &String| !part.is_empty() && part.chars().count() <= 64;
+        let fits = |part: &String| !part.is_empty() && part.chars().count() <= NAME_MAX;
         if quoted || !parts.iter().all(fits) {
             return Err("a name has 1 to 64 characters, and backticks come in pairs".to_owned());
         }

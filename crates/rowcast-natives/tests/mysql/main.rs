@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
 mod conformance;
+mod creating;
 mod promises;
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::support::{Certificate, SECRET, build, config, record};
 
-fn settings(port: u16, object: &str) -> DestinationConfig {
+pub(crate) fn settings(port: u16, object: &str) -> DestinationConfig {
     config(
         object,
         &json!({
@@ -36,7 +36,7 @@ fn context(epoch: i64) -> Arc<RunContext> {
     })
 }
 
-fn batch(epoch: i64, intent: i64, records: Vec<Record>) -> Batch {
+pub(crate) fn batch(epoch: i64, intent: i64, records: Vec<Record>) -> Batch {
     Batch {
         intent,
         operation: records[0].operation,
@@ -49,7 +49,7 @@ fn upserts(ids: std::ops::RangeInclusive<i64>) -> Vec<Record> {
     ids.map(|id| record(Operation::Upsert, id)).collect()
 }
 
-fn with(operation: Operation, id: i64, fields: &[(&str, Value)]) -> Record {
+pub(crate) fn with(operation: Operation, id: i64, fields: &[(&str, Value)]) -> Record {
     let mut record = record(operation, id);
     record.fields = fields
         .iter()
@@ -58,13 +58,13 @@ fn with(operation: Operation, id: i64, fields: &[(&str, Value)]) -> Record {
     record
 }
 
-async fn opened(config: DestinationConfig, epoch: i64) -> Arc<dyn Destination> {
+pub(crate) async fn opened(config: DestinationConfig, epoch: i64) -> Arc<dyn Destination> {
     let destination = build("mysql", config);
     destination.open(&context(epoch)).await.unwrap();
     destination
 }
 
-fn codes(outcomes: &[Outcome]) -> Vec<Option<Code>> {
+pub(crate) fn codes(outcomes: &[Outcome]) -> Vec<Option<Code>> {
     let code = |outcome: &Outcome| match outcome {
         Outcome::Delivered => None,
         Outcome::Rejected(reason) => Some(reason.code),
@@ -242,7 +242,7 @@ async fn a_delete_that_others_hold_is_rejected_alone() {
     assert_eq!(server.sql("SELECT id FROM contact"), ["2"]);
 }
 
-async fn failed(config: DestinationConfig) -> (String, Code, String) {
+pub(crate) async fn failed(config: DestinationConfig) -> (String, Code, String) {
     let checks = build("mysql", config).check().await;
     let shown = format!("{checks:?}");
     assert!(!shown.contains(SECRET), "{shown}");
