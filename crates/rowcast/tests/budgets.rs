@@ -206,7 +206,9 @@ fn processes_that_run_at_once_share_a_quota() {
     let service = takes_everything();
     let project = project(&database, &service, &quota(7));
     let names = ["one", "two", "three"];
-    names.iter().for_each(|name| sync(&project, name));
+    for name in names {
+        sync(&project, name);
+    }
     // So that none of them has to make the state tables.
     project.run("one", &["--limit", "10"], 0);
     let running: Vec<_> = names
