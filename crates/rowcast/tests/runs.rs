@@ -1,5 +1,6 @@
 //! How runs end: exit codes, guards, rejected rows, sealed plans, signals, two processes at once.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use rowcast_testkit::api::{Act, Answer, Api, BadRecords, Script};
@@ -172,11 +173,17 @@ async fn rule_28_the_sealed_plan_of_a_first_run_is_sent() {
 #[tokio::test]
 async fn an_interrupted_run_keeps_its_progress_and_ends_with_130() {
     let shop = Shop::open("cli_interrupted").await;
-    let child = shop.start_held(Script::once(Act::Hold));
+    let mut child = shop.start_held(Script::once(Act::Hold));
+    // Kept to the end, so that nothing said later has nowhere to go.
+    let mut said = BufReader::new(child.stderr.take().unwrap());
     signal(&child, "-INT");
+    let mut heard = String::new();
+    while !heard.contains("stopping") {
+        assert_ne!(said.read_line(&mut heard).unwrap(), 0, "{heard}");
+    }
     shop.api.release();
     let ended = shop.terminal.ran(&child.wait_with_output().unwrap());
-    assert_eq!(ended.code, 130, "{}\n{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.code, 130, "{}\n{heard}", ended.stdout);
     let sent = shop.api.requests();
     assert!(sent < 100, "it went on after the signal: {sent}");
     let view = shop.json("run --json", 0);
