@@ -1,6 +1,8 @@
 //! What the `http` connector does with connections: uses them again, and never for an answer that
 //! is not the request's. The service is a few bytes on a socket, so that it can be wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
