@@ -1,7 +1,7 @@
 //! What happened to a row since the last acknowledged delivery.
 
 use crate::key::Key;
-use crate::record::{Operation, RecordJson};
+use crate::record::{Operation, RawRecord, RecordJson};
 use crate::row::Row;
 use crate::value::Value;
 
@@ -47,6 +47,8 @@ pub struct Change {
     /// The record's identity and fields, in place of `row`, where the reader was asked for them
     /// ([`write_json`](crate::ChangeReader::write_json)).
     pub json: Option<RecordJson>,
+    /// The same undecoded ([`give_raw`](crate::ChangeReader::give_raw)).
+    pub raw: Option<RawRecord>,
     /// Set when the key is a doubt or a reject. Such a change counts as *retried* and nothing else.
     pub retried: Option<Retried>,
     /// The match values that were last delivered, for syncs whose state keeps them

@@ -220,6 +220,13 @@ pub trait Destination: Send + Sync {
         false
     }
 
+    /// Whether it reads a source's own bytes. Its records then come with
+    /// [`raw`](crate::Record::raw) in place of the two objects, wherever nobody else has to look at
+    /// their values. It must take any record without, too. Asked once the run is open.
+    fn takes_raw(&self) -> bool {
+        false
+    }
+
     /// Can we reach it, and may we write? Changes nothing.
     fn check(&self) -> BoxFuture<'_, Vec<Check>>;
 

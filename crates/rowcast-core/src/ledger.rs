@@ -205,6 +205,13 @@ pub trait ChangeReader: Send {
         false
     }
 
+    /// Asks for the undecoded columns of a mapping, in place of the rows of added and updated
+    /// changes. `false`: there will be rows. A change may come with its row all the same.
+    fn give_raw(&mut self, plain: &Plain) -> bool {
+        let _ = plain;
+        false
+    }
+
     /// Starts again at the first change; also asked before the first read, to learn whether it can.
     /// Only for syncs whose state keeps match values: all their deletes, those of changed identities included, come before the
     /// first upsert (semantics 12), and two passes over the spool keep memory bounded. `false`

@@ -41,6 +41,8 @@ pub struct Plain {
     pub identity: Vec<(Box<str>, Name)>,
     /// The same for each field and its column, in the mapping's order.
     pub fields: Vec<(Box<str>, Name)>,
+    /// The fields' names as they are.
+    pub names: Vec<Name>,
 }
 
 /// A compiled mapping. Rowcast's own `fields:` is one; Segment's and RudderStack's languages are

@@ -79,6 +79,9 @@ pub struct Record {
     /// `match_on` and `fields` as JSON text, in their place: for destinations that say
     /// [`takes_json`](crate::Destination::takes_json). Both objects are empty then.
     pub json: Option<RecordJson>,
+    /// The same in the source's own bytes: for destinations that say
+    /// [`takes_raw`](crate::Destination::takes_raw). Both objects are empty then.
+    pub raw: Option<RawRecord>,
     /// Stable over retries of the same value, different when a value returns (semantics 9).
     pub idempotency_key: String,
     /// The checksum that state takes over when the record is delivered.
@@ -154,6 +157,65 @@ impl Eq for RecordJson {}
 impl fmt::Debug for RecordJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RecordJson({} {})", self.match_on(), self.fields())
+    }
+}
+
+/// How the columns of undecoded rows become records: the same for all rows of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawForm {
+    /// Names of the identity's fields, each with the position of its column.
+    pub identity: Vec<(Name, usize)>,
+    /// The same for the mapped fields, in the mapping's order.
+    pub fields: Vec<(Name, usize)>,
+    /// PostgreSQL's number of the built-in type in whose binary form each column is.
+    pub types: Vec<u32>,
+}
+
+/// Identity and fields of a record as the columns of a row that nobody decoded: each its length in
+/// four bytes, most significant first and -1 for null, then as many bytes. No column of the
+/// identity is null.
+#[derive(Clone)]
+pub struct RawRecord {
+    form: Arc<RawForm>,
+    bytes: Arc<[u8]>,
+    start: usize,
+    end: usize,
+}
+
+impl RawRecord {
+    /// The columns from `start` to `end` of bytes that may hold many rows.
+    pub fn within(form: &Arc<RawForm>, bytes: &Arc<[u8]>, start: usize, end: usize) -> Self {
+        Self {
+            form: form.clone(),
+            bytes: bytes.clone(),
+            start,
+            end,
+        }
+    }
+
+    /// How to read the columns.
+    pub fn form(&self) -> &Arc<RawForm> {
+        &self.form
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+impl PartialEq for RawRecord {
+    fn eq(&self, other: &Self) -> bool {
+        self.form == other.form && self.columns() == other.columns()
+    }
+}
+
+impl Eq for RawRecord {}
+
+impl fmt::Debug for RawRecord {
+    // The bytes are a row's values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawRecord({} bytes)", self.columns().len())
     }
 }
 

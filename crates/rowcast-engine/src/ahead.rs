@@ -44,7 +44,11 @@ pub(crate) struct Ahead {
 impl Ahead {
     pub(crate) fn new(preparer: Arc<Preparer>, mut reader: Box<dyn ChangeReader>) -> Self {
         if let Some(plain) = preparer.plain() {
-            reader.write_json(&plain);
+            if preparer.json {
+                reader.write_json(&plain);
+            } else {
+                reader.give_raw(&plain);
+            }
         }
         Self {
             preparer,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rowcast_core::change::Conflict;
 use rowcast_core::json::{push_object, push_value, size_of_object};
 use rowcast_core::mapping::Plain;
-use rowcast_core::record::{RecordJson, idempotency_key, identity, identity_digest};
+use rowcast_core::record::{RawRecord, RecordJson, idempotency_key, identity, identity_digest};
 use rowcast_core::segment::Occasion;
 use rowcast_core::settle::{Settled, Verdict};
 use rowcast_core::value::{Name, Object, Value};
@@ -97,6 +97,8 @@ pub(crate) struct Preparer {
     pub bytes_max: usize,
     /// Records carry JSON text in place of values.
     pub json: bool,
+    /// Records may carry undecoded columns in place of values.
+    pub raw: bool,
 }
 
 /// What a record holds of its row.
@@ -107,20 +109,27 @@ enum Content {
     },
     /// Both as text.
     Text(RecordJson),
+    /// Both undecoded.
+    Raw(RawRecord),
 }
 
 impl Preparer {
-    /// Whether nobody looks at the values that a record is made of.
-    fn sends_text(&self) -> bool {
-        self.json
-            && !self.plan.tracks_match
+    /// Whether nobody but the destination looks at the values that a record is made of.
+    fn looks_at_nothing(&self) -> bool {
+        !self.plan.tracks_match
             && !self.mapper.looks_at_changes()
             && self.plan.batching.keys.is_empty()
     }
 
-    /// The mapping, where records may come as text in place of rows.
+    fn sends_text(&self) -> bool {
+        self.json && self.looks_at_nothing()
+    }
+
+    /// The mapping, where records may come as text, or undecoded, in place of rows.
     pub(crate) fn plain(&self) -> Option<Plain> {
-        if self.sends_text() && self.plan.gate.is_open() {
+        // Kept rows are text.
+        let raw = self.raw && self.looks_at_nothing() && !self.plan.keep_rows;
+        if (self.sends_text() || raw) && self.plan.gate.is_open() {
             self.mapper.plain()
         } else {
             None
@@ -312,6 +321,9 @@ impl Preparer {
             let sent = self.plan.keep_rows.then(|| json.fields().to_owned());
             return self.outgoing(change, operation, Content::Text(json), sent, false, room);
         }
+        if let Some(raw) = change.raw.take() {
+            return self.outgoing(change, operation, Content::Raw(raw), None, false, room);
+        }
         // Taken out, so that the change can be given on.
         let Some(row) = change.row.take() else {
             let reason = Reason::defect(format!("row {} was read without its columns", change.key));
@@ -356,6 +368,7 @@ impl Preparer {
             // The delete is made from the columns again.
             _ if whole => std::mem::take(&mut columns),
             Content::Text(json) => json.fields().to_owned(),
+            Content::Raw(_) => String::new(),
             Content::Values { fields, .. } => {
                 let mut text = String::new();
                 push_object(&mut text, fields);
@@ -402,8 +415,13 @@ impl Preparer {
             None => (self.context.run, false),
         };
         let group = self.group(&content);
+        let mut raw = None;
         let (json, match_on, fields) = match content {
             Content::Text(json) => (Some(json), Object::new(), Object::new()),
+            Content::Raw(columns) => {
+                raw = Some(columns);
+                (None, Object::new(), Object::new())
+            }
             Content::Values { match_on, fields } if self.json => {
                 room.clear();
                 push_object(room, &match_on);
@@ -414,12 +432,13 @@ impl Preparer {
             Content::Values { match_on, fields } => (None, match_on, fields),
         };
         let mut hasher = DefaultHasher::new();
-        let mut bytes = match &json {
-            Some(json) => {
+        let mut bytes = match (&json, &raw) {
+            (Some(json), _) => {
                 json.match_on().hash(&mut hasher);
                 json.match_on().len() + json.fields().len()
             }
-            None => {
+            (None, Some(raw)) => raw.columns().len(),
+            (None, None) => {
                 room.clear();
                 push_object(room, &match_on);
                 room.hash(&mut hasher);
@@ -429,6 +448,10 @@ impl Preparer {
         room.clear();
         change.key.push_canonical(room);
         bytes += room.len();
+        if raw.is_some() {
+            // A plain mapping's identity is the primary key.
+            room.hash(&mut hasher);
+        }
         if bytes > self.bytes_max {
             let reason = Reason::new(
                 Code::RecordTooLarge,
@@ -470,6 +493,7 @@ impl Preparer {
             match_on: if self.json { Object::new() } else { match_on },
             fields: if self.json { Object::new() } else { fields },
             json,
+            raw,
             checksum,
             doubtful: doubt,
         };

@@ -311,6 +311,7 @@ impl Running {
         let capabilities = input.destination.capabilities();
         let preparer = Preparer {
             json: input.destination.takes_json(),
+            raw: input.destination.takes_raw(),
             ..preparer(input, self.context.clone())
         };
         let total = total(&changes.counts) - changes.counts.beyond_limit;
@@ -479,6 +480,7 @@ pub(crate) fn preparer(input: &RunInput, context: Arc<RunContext>) -> Preparer {
         },
         bytes_max: input.destination.capabilities().batch_bytes_max,
         json: false,
+        raw: false,
         context,
     }
 }

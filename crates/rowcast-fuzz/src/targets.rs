@@ -186,6 +186,7 @@ fn batch() -> Batch {
         checksum: Some(id),
         doubtful: false,
         json: None,
+        raw: None,
     };
     Batch {
         intent: 1,

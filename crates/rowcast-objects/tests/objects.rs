@@ -119,6 +119,7 @@ fn upserts(ids: std::ops::Range<i64>, fields: impl Fn(i64) -> Vec<(&'static str,
         idempotency_key: format!("{id:032x}"),
         checksum: Some(1),
         json: None,
+        raw: None,
         doubtful: false,
     };
     Batch {

@@ -14,6 +14,7 @@ mod merge;
 mod name;
 mod pool;
 mod progress;
+mod raw;
 mod refusal;
 mod render;
 mod rows;
@@ -379,6 +380,11 @@ impl Postgres {
 impl Destination for Postgres {
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// Not where columns are made of what the records hold.
+    fn takes_raw(&self) -> bool {
+        !self.settings.create
     }
 
     fn check(&self) -> BoxFuture<'_, Vec<Check>> {

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as tests do")]
 
+#[path = "column_types/carried.rs"]
+mod carried;
 #[path = "ledger/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of the ledger")]
 mod harness;

@@ -160,6 +160,7 @@ impl Run {
                 fields,
                 checksum,
                 json: None,
+                raw: None,
                 doubtful: false,
             }
         };

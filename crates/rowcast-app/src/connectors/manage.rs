@@ -400,6 +400,7 @@ pub async fn try_record(project: &Project, request: &TryRequest) -> Answer<TryVi
             match_on: matching,
             fields,
             json: None,
+            raw: None,
             idempotency_key: format!("try-{now}"),
             checksum: None,
             doubtful: false,

@@ -330,6 +330,7 @@ impl Mapper for FieldMapping {
         Some(Plain {
             identity: identity.map(|name| (label(name), name.clone())).collect(),
             fields: fields.collect::<Option<_>>()?,
+            names: self.fields.iter().map(|(name, _)| name.clone()).collect(),
         })
     }
 

@@ -295,6 +295,7 @@ impl Fixture {
                     match_on: matching.clone(),
                     fields: fields.clone(),
                     json: None,
+                    raw: None,
                     idempotency_key: format!("key-{id}"),
                     checksum: None,
                     doubtful: false,

@@ -91,6 +91,7 @@ pub fn record(operation: Operation, id: i64, fields: Vec<(&str, Value)>) -> Reco
         idempotency_key: format!("{id:032x}"),
         checksum: Some(1),
         json: None,
+        raw: None,
         doubtful: false,
     }
 }

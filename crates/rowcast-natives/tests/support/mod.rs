@@ -91,6 +91,7 @@ pub(crate) fn record(operation: Operation, id: i64) -> Record {
         idempotency_key: format!("{id:032x}"),
         checksum: Some(1),
         json: None,
+        raw: None,
         doubtful: false,
     }
 }

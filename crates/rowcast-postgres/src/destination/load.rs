@@ -18,10 +18,12 @@ use tokio_postgres::{Client, Error};
 use super::ask::{self, Param};
 use super::encode::{Encoded, encode};
 use super::merge::{Source, numbered, statement};
+use super::raw::damaged;
 use super::refusal::Refusal;
 use super::rows::Group;
 use super::target::Column;
 use super::write::{Answer, Writer};
+use crate::ledger::decode::Malformed;
 use crate::sql::ident;
 
 /// Groups of at least this many records are copied. Below, a temporary table costs more than the
@@ -112,7 +114,8 @@ impl Writer<'_> {
                 return Ok(Load::Unable);
             }
             let numbers = numbered(operation);
-            let mut encoded = encode(batch, group, self.target, numbers && !straight);
+            let mut encoded = encode(batch, group, self.target, numbers && !straight)
+                .map_err(|Malformed| Fault::fatal(damaged()))?;
             for (position, reason) in std::mem::take(&mut encoded.refused) {
                 outcomes[position] = Outcome::Rejected(reason);
             }
@@ -135,7 +138,8 @@ impl Writer<'_> {
                     return Ok(Load::Unable);
                 }
                 if numbers {
-                    encoded = encode(batch, group, self.target, true);
+                    encoded = encode(batch, group, self.target, true)
+                        .map_err(|Malformed| Fault::fatal(damaged()))?;
                 }
             }
             *statements += 1;

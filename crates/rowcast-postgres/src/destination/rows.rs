@@ -3,15 +3,21 @@
 //! Records that carry the same columns share a statement. What can't be sent at all (no value to
 //! match by, a NUL character) is rejected here, alone.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use rowcast_core::json::to_text;
+use rowcast_core::key::identity_value;
+use rowcast_core::record::RawForm;
 use rowcast_core::{Batch, Code, Operation, Outcome, Reason, Record, Value};
 
 use super::merge::Shape;
 use super::name::TableName;
+use super::raw::{self, damaged};
 use super::target::{Column, Target};
 use super::text::cell;
+use crate::ledger::decode::Malformed;
 use crate::sql::ident;
 
 /// One record as texts.
@@ -39,11 +45,31 @@ pub(super) struct Group {
 
 impl Group {
     /// The value of a record for a column of the shape.
-    pub(super) fn value<'a>(&self, record: &'a Record, column: usize) -> &'a Value {
-        let matches = self.shape.matches.len();
-        match column.checked_sub(matches) {
-            None => &record.match_on[column].1,
-            Some(set) => &record.fields[self.sources[set]].1,
+    pub(super) fn value<'a>(
+        &self,
+        record: &'a Record,
+        column: usize,
+    ) -> Result<Cow<'a, Value>, Malformed> {
+        let set = column.checked_sub(self.shape.matches.len());
+        Ok(match (&record.raw, set) {
+            (None, None) => Cow::Borrowed(&record.match_on[column].1),
+            (None, Some(set)) => Cow::Borrowed(&record.fields[self.sources[set]].1),
+            (Some(raw), None) => {
+                let at = self.raw_column(raw.form(), column);
+                Cow::Owned(identity_value(raw::column(raw, at)?))
+            }
+            (Some(raw), Some(_)) => {
+                let at = self.raw_column(raw.form(), column);
+                Cow::Owned(raw::column(raw, at)?)
+            }
+        })
+    }
+
+    /// Where an undecoded record holds what belongs into a column of the shape.
+    pub(super) fn raw_column(&self, form: &RawForm, column: usize) -> usize {
+        match column.checked_sub(self.shape.matches.len()) {
+            None => form.identity[column].1,
+            Some(set) => form.fields[self.sources[set]].1,
         }
     }
 
@@ -53,23 +79,32 @@ impl Group {
         batch: &Batch,
         target: &Target,
         outcomes: &mut [Outcome],
-    ) -> Vec<Row> {
+    ) -> Result<Vec<Row>, Reason> {
         let columns: Vec<&Column> = self.shape.all().map(|at| &target.columns[at]).collect();
         let mut rows = Vec::with_capacity(self.rows.len());
         for position in &self.rows {
             let record = &batch.records[*position];
-            let cells = columns.iter().enumerate().map(|(n, column)| {
-                cell(self.value(record, n), &column.form).map_err(|why| unstorable(column, why))
-            });
-            match cells.collect() {
-                Ok(cells) => rows.push(Row {
+            let mut cells = Vec::with_capacity(columns.len());
+            let mut unfit = None;
+            for (n, column) in columns.iter().enumerate() {
+                let value = self.value(record, n).map_err(|Malformed| damaged())?;
+                match cell(&value, &column.form) {
+                    Ok(cell) => cells.push(cell),
+                    Err(why) => {
+                        unfit = Some(unstorable(column, why));
+                        break;
+                    }
+                }
+            }
+            match unfit {
+                None => rows.push(Row {
                     position: *position,
                     cells,
                 }),
-                Err(reason) => outcomes[*position] = Outcome::Rejected(reason),
+                Some(reason) => outcomes[*position] = Outcome::Rejected(reason),
             }
         }
-        rows
+        Ok(rows)
     }
 }
 
@@ -100,7 +135,8 @@ pub(super) fn groups(
         let at = match known {
             Some(at) => at,
             None => {
-                let made = group(batch, position, table, target)?;
+                let opened = raw::opened(record).map_err(|Malformed| damaged())?;
+                let made = group(batch.operation, &opened, position, table, target)?;
                 let same = |group: &Group| {
                     group.shape == made.shape
                         && group.sources == made.sources
@@ -141,6 +177,11 @@ fn unmatched(name: &str) -> Reason {
 }
 
 fn same_names(a: &Record, b: &Record) -> bool {
+    match (&a.raw, &b.raw) {
+        (Some(a), Some(b)) => return Arc::ptr_eq(a.form(), b.form()),
+        (None, None) => {}
+        _ => return false,
+    }
     let same = |a: &rowcast_core::Object, b: &rowcast_core::Object| {
         a.len() == b.len() && a.iter().zip(b).all(|((a, _), (b, _))| a == b)
     };
@@ -148,6 +189,14 @@ fn same_names(a: &Record, b: &Record) -> bool {
 }
 
 fn by_identity(a: &Record, b: &Record) -> Ordering {
+    if let (Some(a), Some(b)) = (&a.raw, &b.raw)
+        && let Some(order) = raw::by_identity(a, b)
+    {
+        return order;
+    }
+    let (Ok(a), Ok(b)) = (raw::opened(a), raw::opened(b)) else {
+        return Ordering::Equal;
+    };
     let pairs = a.match_on.iter().zip(&b.match_on);
     let mut orders = pairs.map(|((_, a), (_, b))| by_value(a, b));
     orders
@@ -167,12 +216,12 @@ fn by_value(a: &Value, b: &Value) -> Ordering {
 
 /// A group without rows that the record at `position` would fit into.
 fn group(
-    batch: &Batch,
+    operation: Operation,
+    record: &Record,
     position: usize,
     table: &TableName,
     target: &Target,
 ) -> Result<Group, Reason> {
-    let (operation, record) = (batch.operation, &batch.records[position]);
     let column = |name: &str| {
         let at = target
             .position(name)

@@ -125,6 +125,7 @@ fn record(operation: Operation, match_on: Object, fields: Object) -> Record {
         fields,
         checksum: Some(1),
         json: None,
+        raw: None,
         doubtful: false,
     }
 }

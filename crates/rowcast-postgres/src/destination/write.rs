@@ -123,6 +123,7 @@ impl Writer<'_> {
             }
         }
         let all = group.texts(batch, self.target, outcomes);
+        let all = all.map_err(Fault::fatal)?;
         let sql = statement(
             operation,
             self.table,

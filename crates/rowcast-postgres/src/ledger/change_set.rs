@@ -7,6 +7,7 @@ use rowcast_core::ledger::{ChangeReader, ChangeSet, DiffRequest, Lease};
 use rowcast_core::mapping::Plain;
 use rowcast_core::{BoxFuture, Change, Code, Key, Reason, killpoint};
 
+use super::carried::Carrying;
 use super::extract::{Extracted, Extraction};
 use super::finish::AfterDiff;
 use super::model::Model;
@@ -83,7 +84,7 @@ impl PgLedger {
             changes: Box::new(Reader {
                 layout: extracted.layout,
                 spool: extracted.reader,
-                rendering: None,
+                given: Given::Rows,
             }),
         })
     }
@@ -175,8 +176,16 @@ impl PgLedger {
 struct Reader {
     layout: Layout,
     spool: SpoolReader,
-    /// Records are wanted in place of rows.
-    rendering: Option<Rendering>,
+    given: Given,
+}
+
+/// What changes come with.
+pub(super) enum Given {
+    Rows,
+    /// Their records as text, in place of rows.
+    Text(Rendering),
+    /// Their columns undecoded, in place of rows.
+    Raw(Carrying),
 }
 
 impl Reader {
@@ -185,10 +194,12 @@ impl Reader {
         while changes.len() < max
             && let Some(tuple) = self.spool.next()?
         {
-            changes.push(self.layout.change(tuple, self.rendering.as_mut())?);
+            changes.push(self.layout.change(tuple, &mut self.given)?);
         }
-        if let Some(rendering) = &mut self.rendering {
-            rendering.hand_out(&mut changes);
+        match &mut self.given {
+            Given::Rows => {}
+            Given::Text(rendering) => rendering.hand_out(&mut changes),
+            Given::Raw(carrying) => carrying.hand_out(&mut changes),
         }
         Ok(changes)
     }
@@ -200,8 +211,15 @@ impl ChangeReader for Reader {
     }
 
     fn write_json(&mut self, plain: &Plain) -> bool {
-        self.rendering = Rendering::new(plain, &self.layout.schema);
-        self.rendering.is_some()
+        let rendering = Rendering::new(plain, &self.layout.schema);
+        self.given = rendering.map_or(Given::Rows, Given::Text);
+        matches!(self.given, Given::Text(_))
+    }
+
+    fn give_raw(&mut self, plain: &Plain) -> bool {
+        let carrying = Carrying::new(plain, &self.layout.schema, &self.layout.decoders);
+        self.given = carrying.map_or(Given::Rows, Given::Raw);
+        matches!(self.given, Given::Raw(_))
     }
 
     fn rewind(&mut self) -> BoxFuture<'_, Result<bool, Reason>> {

@@ -15,7 +15,7 @@ const EPOCH_US: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
 /// The bytes do not have the form that the type prescribes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 type Result<T> = std::result::Result<T, Malformed>;
 
@@ -25,28 +25,28 @@ fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
 
 /// A cursor over bytes with checked reads.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cursor<'a>(pub &'a [u8]);
+pub(crate) struct Cursor<'a>(pub &'a [u8]);
 
 impl<'a> Cursor<'a> {
     /// The next `n` bytes.
-    pub(super) fn take(&mut self, n: usize) -> Result<&'a [u8]> {
+    pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(n).ok_or(Malformed)?;
         self.0 = tail;
         Ok(head)
     }
 
     /// A big-endian 16-bit integer.
-    pub(super) fn i16(&mut self) -> Result<i16> {
+    pub(crate) fn i16(&mut self) -> Result<i16> {
         Ok(i16::from_be_bytes(array(self.take(2)?)?))
     }
 
     /// A big-endian 32-bit integer.
-    pub(super) fn i32(&mut self) -> Result<i32> {
+    pub(crate) fn i32(&mut self) -> Result<i32> {
         Ok(i32::from_be_bytes(array(self.take(4)?)?))
     }
 
     /// One field of a COPY tuple: a length and as many bytes, or null.
-    pub(super) fn field(&mut self) -> Result<Option<&'a [u8]>> {
+    pub(crate) fn field(&mut self) -> Result<Option<&'a [u8]>> {
         let length = self.i32()?;
         if length == -1 {
             return Ok(None);
@@ -67,7 +67,7 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str> {
 }
 
 /// The value of a field that is not null.
-pub(super) fn value(decode: Decode, bytes: &[u8]) -> Result<Value> {
+pub(crate) fn value(decode: Decode, bytes: &[u8]) -> Result<Value> {
     Ok(match decode {
         Decode::Bool => Value::Bool(array::<1>(bytes)?[0] != 0),
         Decode::Int2 => Value::Int(i16::from_be_bytes(array(bytes)?).into()),

@@ -26,7 +26,7 @@ pub(super) struct TypeFacts {
 
 /// How the bytes of a column in a binary COPY become a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Decode {
+pub(crate) enum Decode {
     Bool,
     Int2,
     Int4,
@@ -269,8 +269,35 @@ fn native(base: &str) -> Option<Decode> {
     })
 }
 
-/// Decoding of an array's elements by their type oid. The oids of built-in types never change.
-pub(super) fn element_decode(oid: u32) -> Decode {
+impl Decode {
+    /// The oid of the type whose binary form this is; `element_decode` is the way back. `None` for
+    /// arrays, each of which has its own.
+    pub(super) fn type_number(self) -> Option<u32> {
+        Some(match self {
+            Self::Bool => 16,
+            Self::Bytea => 17,
+            Self::Int8 => 20,
+            Self::Int2 => 21,
+            Self::Int4 => 23,
+            Self::Text => 25,
+            Self::Oid => 26,
+            Self::Json => 114,
+            Self::Float4 => 700,
+            Self::Float8 => 701,
+            Self::Date => 1082,
+            Self::Time => 1083,
+            Self::Timestamp => 1114,
+            Self::TimestampTz => 1184,
+            Self::Numeric => 1700,
+            Self::Uuid => 2950,
+            Self::Jsonb => 3802,
+            Self::Array => return None,
+        })
+    }
+}
+
+/// Decoding by a type's oid. The oids of built-in types never change.
+pub(crate) fn element_decode(oid: u32) -> Decode {
     match oid {
         16 => Decode::Bool,
         17 => Decode::Bytea,

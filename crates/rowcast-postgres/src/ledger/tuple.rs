@@ -9,10 +9,10 @@ use std::sync::Arc;
 use rowcast_core::change::Conflict;
 use rowcast_core::{Change, Key, Kind, Operation, Reason, Retried, Row, Schema, Value, json};
 
+use super::change_set::Given;
 use super::decode::{self, Cursor, Malformed, int8, text};
 use super::forms::Decode;
 use super::matching::{self, MatchColumn};
-use super::rendered::Rendering;
 use super::shape::Shape;
 
 /// How to read the tuples of one run.
@@ -181,23 +181,21 @@ impl Layout {
     ///
     /// # Errors
     /// The tuple is damaged: a defect, or a server that speaks another protocol.
-    pub(super) fn change(
-        &self,
-        tuple: &[u8],
-        rendering: Option<&mut Rendering>,
-    ) -> Result<Change, Reason> {
-        self.read(tuple, rendering)
+    pub(super) fn change(&self, tuple: &[u8], given: &mut Given) -> Result<Change, Reason> {
+        self.read(tuple, given)
             .map_err(|Malformed| Reason::defect("a tuple of the change set can't be read"))
     }
 
-    fn read(&self, tuple: &[u8], rendering: Option<&mut Rendering>) -> Result<Change, Malformed> {
+    fn read(&self, tuple: &[u8], given: &mut Given) -> Result<Change, Malformed> {
         let mut cursor = Cursor(tuple);
         let mut head = self.head(&mut cursor)?;
         let key = head.key.take().ok_or(Malformed)?;
         let kind = head.kind();
-        let written = match rendering {
-            Some(rendering) if kind != Kind::Removed => rendering.write(cursor, &self.decoders)?,
-            _ => false,
+        let written = match given {
+            _ if kind == Kind::Removed => false,
+            Given::Rows => false,
+            Given::Text(rendering) => rendering.write(cursor, &self.decoders)?,
+            Given::Raw(carrying) => carrying.take(cursor)?,
         };
         let row = if kind == Kind::Removed {
             head.sent.as_deref().map(sent_row)
@@ -225,6 +223,7 @@ impl Layout {
             },
             row,
             json: None,
+            raw: None,
             retried: head.retried(),
             delivered_match: self.delivered_match(&head, kind),
             conflict: self.conflict(&head, kind),

@@ -250,6 +250,7 @@ impl MemoryLedger {
                 checksum: Some(checksum),
                 row: Some(row),
                 json: None,
+                raw: None,
                 delivered_match: delivered.filter(|_| !settled_elsewhere),
                 conflict: claimed
                     .first()
@@ -289,6 +290,7 @@ impl MemoryLedger {
                 checksum: None,
                 row: None,
                 json: None,
+                raw: None,
                 retried,
                 conflict: (!taken.is_empty()).then(|| Conflict::TakenOver {
                     settled: taken.iter().any(|other| holds(other, &state.match_values)),
@@ -317,6 +319,7 @@ impl MemoryLedger {
                 checksum: None,
                 row: None,
                 json: None,
+                raw: None,
                 retried: None,
                 delivered_match: None,
                 conflict: Some(Conflict::NullKey),

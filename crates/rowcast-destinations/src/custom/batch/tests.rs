@@ -30,6 +30,7 @@ fn batch(records: Vec<Vec<(&str, Value)>>) -> Batch {
             .map(|(name, value)| (name.into(), value))
             .collect(),
         json: None,
+        raw: None,
         idempotency_key: format!("key-{position}"),
         checksum: None,
         doubtful: false,

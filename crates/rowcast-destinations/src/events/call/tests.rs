@@ -13,6 +13,7 @@ fn record(match_on: Object, fields: Vec<(&str, Value)>) -> Record {
         match_on,
         fields: fields.into_iter().map(|(n, v)| (n.into(), v)).collect(),
         json: None,
+        raw: None,
         idempotency_key: "k".into(),
         checksum: None,
         doubtful: false,
