@@ -207,7 +207,7 @@ impl Extraction<'_> {
                     None => first_open = false,
                 },
                 tuple = second.next(), if second_open => match tuple? {
-                    Some(tuple) => sink.take(&tuple)?,
+                    Some(tuple) => sink.take_above(&tuple)?,
                     None => second_open = false,
                 },
             }

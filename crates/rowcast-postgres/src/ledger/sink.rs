@@ -11,7 +11,7 @@ use super::diff::DiffSql;
 use super::extract::{Extracted, Extraction, REJECTS_TRACKED, StateFacts};
 use super::forms::Decode;
 use super::model::Model;
-use super::spool::{Part, Spool};
+use super::spool::{PARTS, Part, Spool};
 use super::tuple::{Brief, Layout};
 
 /// Counts and spools the tuples of a change set, wherever they come from.
@@ -21,7 +21,7 @@ pub(super) struct Sink<'a> {
     max: u64,
     limit: bool,
     counts: DiffCounts,
-    spooled: [u64; 3],
+    spooled: [u64; PARTS],
     changes: u64,
     in_state: u64,
     tombstones: u64,
@@ -64,7 +64,7 @@ impl<'a> Sink<'a> {
             max: max.unwrap_or(u64::MAX),
             limit: request.limit.is_some(),
             counts: DiffCounts::default(),
-            spooled: [0; 3],
+            spooled: [0; PARTS],
             changes: 0,
             in_state: 0,
             tombstones: 0,
@@ -88,6 +88,18 @@ impl<'a> Sink<'a> {
     /// # Errors
     /// The tuple can't be read, or the spool is full.
     pub(super) fn take(&mut self, tuple: &[u8]) -> Result<(), Reason> {
+        self.take_from(tuple, Part::New)
+    }
+
+    /// As `take`, of the upper half of the keys.
+    ///
+    /// # Errors
+    /// As `take`.
+    pub(super) fn take_above(&mut self, tuple: &[u8]) -> Result<(), Reason> {
+        self.take_from(tuple, Part::NewAbove)
+    }
+
+    fn take_from(&mut self, tuple: &[u8], new: Part) -> Result<(), Reason> {
         let brief = self.layout.brief(tuple).map_err(|Malformed| {
             Reason::new(
                 Code::StreamTruncated,
@@ -102,16 +114,16 @@ impl<'a> Sink<'a> {
             b'N' => self.null_keys += 1,
             b'=' => self.unchanged += 1,
             b'D' if self.limit => self.in_state += u64::from(brief.in_state),
-            _ => self.change(&brief, tuple)?,
+            _ => self.change(&brief, tuple, new)?,
         }
         Ok(())
     }
 
-    fn change(&mut self, brief: &Brief<'_>, tuple: &[u8]) -> Result<(), Reason> {
+    fn change(&mut self, brief: &Brief<'_>, tuple: &[u8], new: Part) -> Result<(), Reason> {
         let retried = brief.reject || brief.doubt;
         let part = match brief.letter {
             b'D' => Part::Removed,
-            b'A' if !retried => Part::New,
+            b'A' if !retried => new,
             _ => Part::Known,
         };
         if retried {
@@ -127,7 +139,7 @@ impl<'a> Sink<'a> {
             match part {
                 Part::Removed => self.counts.removed += 1,
                 Part::Known => self.counts.updated += 1,
-                Part::New => self.counts.added += 1,
+                Part::New | Part::NewAbove => self.counts.added += 1,
             }
         }
         self.in_state += u64::from(brief.in_state);

@@ -50,11 +50,11 @@ struct Segment {
     tuples: u64,
 }
 
-/// The three segments of a change set, in the order they are sent.
+/// The segments of a change set, in the order they are sent.
 #[derive(Debug)]
 pub(super) struct Spool {
     config: SpoolConfig,
-    segments: [Segment; 3],
+    segments: [Segment; PARTS],
     bytes: u64,
     checked: u64,
 }
@@ -65,7 +65,11 @@ pub(super) enum Part {
     Removed = 0,
     Known = 1,
     New = 2,
+    /// New rows of the upper half of the keys: behind the lower half, as an index has them.
+    NewAbove = 3,
 }
+
+pub(super) const PARTS: usize = 4;
 
 impl Spool {
     /// An empty spool; nothing touches the disk before a segment outgrows its buffer.
@@ -181,11 +185,11 @@ fn unwritable(dir: &Path, error: &std::io::Error) -> Reason {
     .hint("name a writable folder with `spool: { dir: … }` in rowcast.yml")
 }
 
-/// Reads a spool: removed, known, new.
+/// Reads a spool: removed, known, new, new of the upper half.
 #[derive(Debug)]
 pub(super) struct SpoolReader {
     dir: PathBuf,
-    segments: [Segment; 3],
+    segments: [Segment; PARTS],
     max: u64,
     left: u64,
     part: usize,
@@ -293,7 +297,7 @@ mod tests {
         let mut spool = Spool::new(config);
         let long = vec![7_u8; 1000];
         for i in 0..1000_u32 {
-            let part = [Part::New, Part::Removed, Part::Known][i as usize % 3];
+            let part = [Part::NewAbove, Part::Removed, Part::New][i as usize % 3];
             spool
                 .push(part, &[&i.to_be_bytes(), long.as_slice()].concat())
                 .unwrap();
