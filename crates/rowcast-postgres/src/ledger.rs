@@ -29,6 +29,7 @@ pub(crate) mod forms;
 #[doc(hidden)]
 pub mod fuzzed;
 mod halves;
+mod hash;
 mod history;
 mod layout;
 pub(crate) mod lease;

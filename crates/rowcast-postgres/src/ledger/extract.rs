@@ -14,6 +14,7 @@ use super::config::LedgerConfig;
 use super::copy::Tuples;
 use super::diff::{DataColumn, DiffSql};
 use super::form::{Form, Manner};
+use super::hash::Checksum;
 use super::model::{self, Model};
 use super::plan::HashPlan;
 use super::shape::Shape;
@@ -216,15 +217,14 @@ impl Extraction<'_> {
         diff.cursor_removals = self.config.sync.mode.deletes();
         diff.cursor_column = window.value.as_deref();
         diff.has_retries |= form == Form::Narrow;
+        let mut sink = Sink::new(self, &model, &diff, window.value.is_some());
         let manner = match form {
             Form::Narrow => Manner::Narrow,
-            Form::Wide if !facts.occupied && diff.needs_no_state() => Manner::First,
+            Form::Wide if !facts.occupied && diff.needs_no_state() => {
+                self.first(client, &diff, &mut sink).await?
+            }
             Form::Wide => Manner::Wide,
         };
-        let mut sink = Sink::new(self, &model, &diff, window.value.is_some());
-        if manner == Manner::First {
-            sink.read_as(diff.first_decoders());
-        }
         // The watermark of the same model never moves back.
         if window.value.is_some() && facts.model_digest.as_deref() == Some(&model.digest) {
             sink.watermark.clone_from(&facts.watermark);
@@ -268,6 +268,24 @@ impl Extraction<'_> {
         extracted.model_digest = model.digest;
         extracted.notes.extend(window.note);
         Ok(extracted)
+    }
+
+    /// Which comparison with an empty state: the worker computes the checksums where it can.
+    async fn first(
+        &self,
+        client: &Client,
+        diff: &DiffSql<'_>,
+        sink: &mut Sink<'_>,
+    ) -> Result<Manner, Reason> {
+        let checksum = Checksum::new(self.plan, diff.data);
+        if let Some(checksum) = checksum.filter(|_| diff.cursor_column.is_none())
+            && checksum.agrees(client).await?
+        {
+            sink.complete(checksum);
+            return Ok(Manner::Plain);
+        }
+        sink.read_as(diff.first_decoders());
+        Ok(Manner::First)
     }
 
     /// The model as it is in this snapshot.

@@ -59,6 +59,23 @@ impl DiffSql<'_> {
         )
     }
 
+    /// Keys and mapped columns alone, when state is empty: what else a tuple has, the worker adds
+    /// (`Checksum`).
+    pub(super) fn plain(&self) -> String {
+        let mut columns = Vec::new();
+        for key in &self.shape.keys {
+            let form = key
+                .form
+                .join_form(&format!("m.{}", quote_ident(&key.name)), &key.facts);
+            columns.push(key.form.wire_form(&form));
+        }
+        for column in self.data {
+            let name = format!("m.{}", quote_ident(&column.name));
+            columns.push(column.facts.read_form(&name).0);
+        }
+        format!("SELECT {} FROM {}", columns.join(", "), self.model_source())
+    }
+
     fn inner(&self) -> Inner {
         let mut expressions = Vec::new();
         for (i, key) in self.shape.keys.iter().enumerate() {

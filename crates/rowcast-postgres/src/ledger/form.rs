@@ -38,6 +38,8 @@ pub(super) enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
     First,
+    /// As `First`, and the worker computes the checksums.
+    Plain,
     Wide,
     Narrow,
 }
@@ -47,6 +49,7 @@ impl Manner {
     pub(super) fn query(self, diff: &DiffSql<'_>) -> String {
         match self {
             Self::First => diff.first(),
+            Self::Plain => diff.plain(),
             Self::Wide => diff.wide(),
             Self::Narrow => diff.fetch(),
         }

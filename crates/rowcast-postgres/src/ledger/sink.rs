@@ -10,6 +10,7 @@ use super::decode::{Cursor, Malformed};
 use super::diff::DiffSql;
 use super::extract::{Extracted, Extraction, REJECTS_TRACKED, StateFacts};
 use super::forms::Decode;
+use super::hash::Checksum;
 use super::model::Model;
 use super::spool::{PARTS, Part, Spool};
 use super::tuple::{Brief, Layout};
@@ -30,6 +31,8 @@ pub(super) struct Sink<'a> {
     pub rejects: HashSet<Key>,
     digest: u128,
     scratch: Vec<u8>,
+    /// Tuples come without their head.
+    completion: Option<Completion>,
     pub(super) watermark: Option<String>,
     what: &'a str,
 }
@@ -73,6 +76,7 @@ impl<'a> Sink<'a> {
             rejects: HashSet::new(),
             digest: 0,
             scratch: Vec::new(),
+            completion: None,
             watermark: None,
             what: &extraction.config.model.name,
         }
@@ -81,6 +85,15 @@ impl<'a> Sink<'a> {
     /// The mapped columns come in other forms than the model's own.
     pub(super) fn read_as(&mut self, decoders: Vec<Decode>) {
         self.layout.decoders = decoders;
+    }
+
+    /// From now on tuples hold keys and mapped columns alone: all are additions to an empty state.
+    pub(super) fn complete(&mut self, checksum: Checksum) {
+        self.completion = Some(Completion {
+            checksum,
+            columns: Vec::new(),
+            whole: Vec::new(),
+        });
     }
 
     /// Takes one tuple.
@@ -100,13 +113,28 @@ impl<'a> Sink<'a> {
     }
 
     fn take_from(&mut self, tuple: &[u8], new: Part) -> Result<(), Reason> {
-        let brief = self.layout.brief(tuple).map_err(|Malformed| {
-            Reason::new(
-                Code::StreamTruncated,
-                format!("the rows of model {:?} can't be read", self.what),
-            )
-            .hint("something between Rowcast and the server changed the answer; nothing was sent")
-        })?;
+        let Some(mut completion) = self.completion.take() else {
+            return self.count(tuple, new);
+        };
+        let completed = completion.complete(tuple, &self.layout);
+        let taken = completed
+            .map_err(|Malformed| self.unreadable())
+            .and_then(|()| self.count(&completion.whole, new));
+        self.completion = Some(completion);
+        taken
+    }
+
+    fn unreadable(&self) -> Reason {
+        Reason::new(
+            Code::StreamTruncated,
+            format!("the rows of model {:?} can't be read", self.what),
+        )
+        .hint("something between Rowcast and the server changed the answer; nothing was sent")
+    }
+
+    fn count(&mut self, tuple: &[u8], new: Part) -> Result<(), Reason> {
+        let brief = self.layout.brief(tuple);
+        let brief = brief.map_err(|Malformed| self.unreadable())?;
         if let Some(value) = brief.cursor {
             self.watermark = super::cursor::later(self.watermark.take(), Some(value.to_owned()));
         }
@@ -206,6 +234,49 @@ impl<'a> Sink<'a> {
             unique: false,
             model_digest: String::new(),
         })
+    }
+}
+
+/// What the worker adds to the rows of an empty state's comparison.
+struct Completion {
+    checksum: Checksum,
+    /// Where the mapped columns of the present tuple are.
+    columns: Vec<Option<(usize, usize)>>,
+    whole: Vec<u8>,
+}
+
+impl Completion {
+    /// Makes `whole` the tuple that the server would have sent.
+    fn complete(&mut self, tuple: &[u8], layout: &Layout) -> Result<(), Malformed> {
+        let mut cursor = Cursor(tuple);
+        let mut letter = b'A';
+        for _ in &layout.shape.keys {
+            if cursor.field()?.is_none() {
+                letter = b'N';
+            }
+        }
+        let (keys, data) = tuple.split_at(tuple.len() - cursor.0.len());
+        let mut columns = std::mem::take(&mut self.columns);
+        columns.clear();
+        for _ in &layout.decoders {
+            let length = cursor.field()?.map(<[u8]>::len);
+            let end = data.len() - cursor.0.len();
+            columns.push(length.map(|length| (end - length, end)));
+        }
+        let checksum = self.checksum.of(&columns, data)?;
+        self.columns = columns;
+        let whole = &mut self.whole;
+        whole.clear();
+        // In state and a tombstone: neither.
+        whole.extend_from_slice(&[0, 0, 0, 1, letter, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]);
+        whole.extend_from_slice(keys);
+        whole.extend_from_slice(&8_i32.to_be_bytes());
+        whole.extend_from_slice(&checksum.to_be_bytes());
+        if layout.keep_rows {
+            whole.extend_from_slice(&(-1_i32).to_be_bytes());
+        }
+        whole.extend_from_slice(data);
+        Ok(())
     }
 }
 
