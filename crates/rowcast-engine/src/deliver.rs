@@ -350,9 +350,11 @@ impl Delivery {
 
     /// The intent window: most records announced and not settled.
     fn announced_max(&self) -> usize {
-        let in_flight = self
-            .concurrency()
-            .saturating_mul(self.capabilities.batch_records_max.max(1));
+        // A destination that keeps its own progress is sent nothing twice, whatever is announced: it
+        // gets one batch ahead, so that none of its connections waits for a commit.
+        let ahead = usize::from(self.capabilities.exactly_once);
+        let in_flight =
+            (self.concurrency() + ahead).saturating_mul(self.capabilities.batch_records_max.max(1));
         let window = self.window_records();
         ANNOUNCED_MIN
             .max(in_flight)
