@@ -171,23 +171,27 @@ pub struct RawForm {
     pub types: Vec<u32>,
 }
 
+/// Undecoded rows behind each other.
+pub struct RawRows {
+    pub form: Arc<RawForm>,
+    pub bytes: Vec<u8>,
+}
+
 /// Identity and fields of a record as the columns of a row that nobody decoded: each its length in
 /// four bytes, most significant first and -1 for null, then as many bytes. No column of the
 /// identity is null.
 #[derive(Clone)]
 pub struct RawRecord {
-    form: Arc<RawForm>,
-    bytes: Arc<[u8]>,
+    rows: Arc<RawRows>,
     start: usize,
     end: usize,
 }
 
 impl RawRecord {
     /// The columns from `start` to `end` of bytes that may hold many rows.
-    pub fn within(form: &Arc<RawForm>, bytes: &Arc<[u8]>, start: usize, end: usize) -> Self {
+    pub fn within(rows: &Arc<RawRows>, start: usize, end: usize) -> Self {
         Self {
-            form: form.clone(),
-            bytes: bytes.clone(),
+            rows: rows.clone(),
             start,
             end,
         }
@@ -195,18 +199,19 @@ impl RawRecord {
 
     /// How to read the columns.
     pub fn form(&self) -> &Arc<RawForm> {
-        &self.form
+        &self.rows.form
     }
 
     /// The columns.
     pub fn columns(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
+        let columns = self.rows.bytes.get(self.start..self.end);
+        columns.unwrap_or_default()
     }
 }
 
 impl PartialEq for RawRecord {
     fn eq(&self, other: &Self) -> bool {
-        self.form == other.form && self.columns() == other.columns()
+        self.form() == other.form() && self.columns() == other.columns()
     }
 }
 

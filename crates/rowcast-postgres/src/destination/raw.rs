@@ -146,9 +146,9 @@ pub(super) fn by_identity(a: &RawRecord, b: &RawRecord) -> Option<Ordering> {
     split(b, &mut right).ok()?;
     for (_, column) in &a.form().identity {
         let (left, right) = ((*left.get(*column)?)?, (*right.get(*column)?)?);
-        let order = match a.form().types.get(*column)? {
-            &(INT2 | INT4 | INT8) => whole(left)?.cmp(&whole(right)?),
-            &(TEXT | UUID) => left.cmp(right),
+        let order = match *a.form().types.get(*column)? {
+            INT2 | INT4 | INT8 => whole(left)?.cmp(&whole(right)?),
+            TEXT | UUID => left.cmp(right),
             _ => return None,
         };
         if order.is_ne() {

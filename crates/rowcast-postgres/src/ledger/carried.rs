@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use rowcast_core::mapping::Plain;
-use rowcast_core::record::{RawForm, RawRecord};
+use rowcast_core::record::{RawForm, RawRecord, RawRows};
 use rowcast_core::{Change, Kind, Name, Schema};
 
 use super::decode::{Cursor, Malformed};
@@ -70,13 +70,16 @@ impl Carrying {
 
     /// Gives the changes that came without a row what was taken for them, in their order.
     pub(super) fn hand_out(&mut self, changes: &mut [Change]) {
-        let bytes: Arc<[u8]> = self.bytes.as_slice().into();
+        let rows = Arc::new(RawRows {
+            form: self.form.clone(),
+            bytes: std::mem::take(&mut self.bytes),
+        });
         let taken = changes
             .iter_mut()
             .filter(|change| change.row.is_none() && change.kind != Kind::Removed);
         for (change, (start, end)) in taken.zip(self.records.drain(..)) {
-            change.raw = Some(RawRecord::within(&self.form, &bytes, start, end));
+            change.raw = Some(RawRecord::within(&rows, start, end));
         }
-        self.bytes.clear();
+        self.bytes.reserve(rows.bytes.len());
     }
 }
