@@ -189,7 +189,7 @@ impl PgLedger {
         }
     }
 
-    /// The most memory, in bytes, that one comparison may take on the server: 256 MB unless this
+    /// The most memory, in bytes, that one comparison may take on the server: 512 MB unless this
     /// says otherwise. A table whose state needs more is compared by keys and checksums first.
     #[must_use]
     pub fn with_join_memory(mut self, bytes: u64) -> Self {

@@ -24,8 +24,9 @@ use crate::connect::db_error;
 
 /// What one row of state takes in the hash table of a full join (measured on PostgreSQL 15).
 const STATE_ROW_BYTES: u64 = 115;
-/// The most that one comparison may take on the server by default: 2.3 million rows of state.
-pub(super) const JOIN_MEMORY_MAX: u64 = 256 * 1024 * 1024;
+/// The most that one comparison's hash tables may take on the server by default: 4.6 million rows of
+/// state.
+pub(super) const JOIN_MEMORY_MAX: u64 = 512 * 1024 * 1024;
 
 /// The form of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +164,9 @@ impl Extraction<'_> {
     /// share of the limit and never less than the server's own setting. Only over what is stored: the
     /// setting is for each step of a statement, a query or a view may have many of them, and each is
     /// as fast or faster with the memory it was planned for (measured on sorts and hash joins of four
-    /// million rows: 20 % more CPU with 90 MB than with the server's 4).
+    /// million rows: 20 % more CPU with 90 MB than with the server's 4). A hash table may take
+    /// `hash_mem_multiplier` times as much, which is reckoned with: with room for the model's wider
+    /// rows too, the planner may hash those in place of state.
     ///
     /// # Errors
     /// The connection is lost.
@@ -187,8 +190,10 @@ impl Extraction<'_> {
         let kilobytes = needed.min(limit).div_ceil(1024) as i64;
         client
             .query_typed(
-                "SELECT set_config('work_mem', greatest(setting::bigint, $1)::text || 'kB', true) \
-                 FROM pg_catalog.pg_settings WHERE name = 'work_mem' \
+                "SELECT set_config('work_mem', \
+                   greatest(w.setting::bigint, ceil($1 / m.setting::float8)::bigint)::text || 'kB', true) \
+                 FROM pg_catalog.pg_settings w, pg_catalog.pg_settings m \
+                 WHERE w.name = 'work_mem' AND m.name = 'hash_mem_multiplier' \
                  AND EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE oid = $2 AND relkind IN ('r', 'p', 'm'))",
                 &[(&kilobytes, Type::INT8), (&table, Type::OID)],
             )

@@ -258,14 +258,18 @@ async fn the_join_with_a_table_gets_the_memory_its_state_needs_and_no_less_than_
         two_from: None,
         bare: false,
     };
-    for (rows, shares, expected) in [
-        (1, 1, "4MB"),
-        (1_000_000, 1, "112305kB"),
-        (1_000_000, 2, "70191kB"),
-        (100_000_000, 1, "256MB"),
-        (100_000_000, 2, "128MB"),
+    for (rows, shares, multiplier, expected) in [
+        (1, 1, "1", "4MB"),
+        (1_000_000, 1, "1", "112305kB"),
+        (1_000_000, 2, "1", "70191kB"),
+        (1_000_000, 2, "2", "35096kB"),
+        (100_000_000, 1, "1", "512MB"),
+        (100_000_000, 1, "2", "256MB"),
+        (100_000_000, 2, "2", "128MB"),
     ] {
         model::begin(&client, &config.model, None).await.unwrap();
+        let hashed = format!("SET LOCAL hash_mem_multiplier = {multiplier}");
+        client.batch_execute(&hashed).await.unwrap();
         let table = model::describe(&client, config).await.unwrap().table;
         extraction
             .allow_memory(&client, table, rows, shares)
@@ -273,6 +277,7 @@ async fn the_join_with_a_table_gets_the_memory_its_state_needs_and_no_less_than_
             .unwrap();
         let memory = client.query_one("SHOW work_mem", &[]).await.unwrap();
         client.batch_execute("ROLLBACK").await.unwrap();
-        assert_eq!(memory.get::<_, &str>(0), expected, "{rows} rows");
+        let what = format!("{rows} rows in {shares} shares, times {multiplier}");
+        assert_eq!(memory.get::<_, &str>(0), expected, "{what}");
     }
 }
