@@ -263,8 +263,9 @@ impl<P: Protocol> Broker<P> {
                 ];
             }
             Err(_) => {
-                let late = self.late(self.capabilities.timeout, Applied::No);
-                return vec![Check::failed("connect", late.reason().clone())];
+                let limit = self.capabilities.timeout.as_secs_f32();
+                let reason = endpoint.unreachable(&format!("no answer within {limit} s"));
+                return vec![Check::failed("connect", reason)];
             }
         };
         let found = format!(
