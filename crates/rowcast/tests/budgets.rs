@@ -289,7 +289,8 @@ fn concurrency_falls_to_what_a_service_takes_and_rises_when_it_takes_more() {
     let database = contacts("budgets_crowd", 4_000);
     let service = takes_everything();
     let gathering = |(from, together)| Gathering { from, together };
-    let gatherings = [(0, 16), (4, 8), (8, 4), (260, 16)].map(gathering);
+    // At last fewer than are permitted: batches that wait for their next attempt have places too.
+    let gatherings = [(0, 16), (4, 8), (8, 4), (260, 8)].map(gathering);
     let crowd = Arc::new(Crowd::new(4, 60, gatherings));
     service.crowd(&crowd);
     let project = project(&database, &service, "");
@@ -317,7 +318,7 @@ fn concurrency_falls_to_what_a_service_takes_and_rises_when_it_takes_more() {
     assert_eq!(seen.most[..2], [16, 8], "{seen:?}");
     assert!(seen.most[2] <= 5, "{seen:?}");
     // A service that takes more is sent more.
-    assert_eq!(seen.most[3], 16, "{seen:?}");
+    assert_eq!(seen.most[3], 8, "{seen:?}");
     assert!(seen.refused >= 16 && seen.refused < 60, "{seen:?}");
 }
 
