@@ -2,27 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rowcast_testkit::postgres::{Cluster, Database};
+use rowcast_testkit::postgres::Database;
 use rowcast_testkit::servers::{Kafka, Produced, Refusal, Relay};
 use serde_json::Value;
 
-use crate::command;
+use crate::customers::{killed, rows, source};
 use crate::project::Project;
 
 const PASSWORD: &str = "canary-7731";
-
-async fn source(name: &str) -> Database {
-    let source = Cluster::shared().database(name);
-    let client = source.client().await;
-    client
-        .batch_execute(
-            "CREATE TABLE customers (id bigint PRIMARY KEY, name text); \
-             INSERT INTO customers SELECT n, 'first' FROM generate_series(1, 300) n",
-        )
-        .await
-        .expect("the source's rows");
-    source
-}
 
 fn project(source: &Database, port: u16, more: &str) -> Project {
     let project = Project::new(source);
@@ -72,13 +59,6 @@ fn distinct(messages: &[Produced]) -> usize {
     messages.iter().map(key).collect::<BTreeSet<_>>().len()
 }
 
-async fn rows(source: &Database) -> BTreeMap<i64, String> {
-    let client = source.client().await;
-    let rows = client.query("SELECT id, name FROM customers", &[]).await;
-    let rows = rows.expect("the source's rows");
-    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_worker_and_brokers_that_refuse_lose_nothing_and_a_compacted_topic_equals_the_source()
  {
@@ -112,10 +92,7 @@ async fn a_killed_worker_and_brokers_that_refuse_lose_nothing_and_a_compacted_to
             .await
             .expect("a change");
         sent += 300;
-        let mut killed = project.rowcast(&["run", "customers_to_log"]);
-        killed.env("ROWCAST_KILL_AT", place);
-        let ended = command::run(killed);
-        assert_eq!(ended.signal, Some(9), "{place}: {}", ended.words());
+        killed(&project, "customers_to_log", place);
         // The first answers after the crash are lost, or say that the leader is elsewhere.
         relay.lose_answers(1);
         kafka.refuse(&[Refusal::NotLeader]);

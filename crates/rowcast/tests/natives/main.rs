@@ -3,6 +3,7 @@
 
 #[path = "../support/command.rs"]
 mod command;
+mod customers;
 mod kafka;
 mod mysql;
 mod nats;

@@ -7,6 +7,7 @@ use rowcast_testkit::servers::MariaDb;
 use serde_json::Value;
 
 use crate::command;
+use crate::customers::killed;
 use crate::project::Project;
 
 /// Every version of a row that was written is in `history`, once for each time it was written.
@@ -106,10 +107,7 @@ async fn rule_14_a_killed_worker_loses_nothing_and_writes_nothing_twice_in_maria
             .await
             .expect("a change");
         versions.push(version);
-        let mut killed = project.rowcast(&["run", "customers_to_shop"]);
-        killed.env("ROWCAST_KILL_AT", place);
-        let ended = command::run(killed);
-        assert_eq!(ended.signal, Some(9), "{place}: {}", ended.words());
+        killed(&project, "customers_to_shop", place);
         let again = project.ran(&["run", "customers_to_shop", "--wait"]);
         assert_eq!(again.code, Some(0), "{place}: {}", again.words());
         assert_eq!(held(&server), rows(&source).await, "{place}");

@@ -2,27 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use rowcast_testkit::postgres::{Cluster, Database};
+use rowcast_testkit::postgres::Database;
 use rowcast_testkit::servers::Nats;
 use serde_json::{Value, json};
 
-use crate::command;
+use crate::customers::{killed, rows, source};
 use crate::project::Project;
 
 const PASSWORD: &str = "canary-7731";
-
-async fn source(name: &str) -> Database {
-    let source = Cluster::shared().database(name);
-    let client = source.client().await;
-    client
-        .batch_execute(
-            "CREATE TABLE customers (id bigint PRIMARY KEY, name text); \
-             INSERT INTO customers SELECT n, 'first' FROM generate_series(1, 300) n",
-        )
-        .await
-        .expect("the source's rows");
-    source
-}
 
 fn project(source: &Database, nats: &Nats, more: &str) -> Project {
     let project = Project::new(source);
@@ -63,13 +50,6 @@ fn held(nats: &Nats) -> (BTreeMap<i64, String>, usize) {
     (held, messages.len())
 }
 
-async fn rows(source: &Database) -> BTreeMap<i64, String> {
-    let client = source.client().await;
-    let rows = client.query("SELECT id, name FROM customers", &[]).await;
-    let rows = rows.expect("the source's rows");
-    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_worker_and_a_restarted_server_lose_nothing_and_the_stream_drops_repetitions() {
     let mut nats = Nats::start(PASSWORD);
@@ -92,10 +72,7 @@ async fn a_killed_worker_and_a_restarted_server_lose_nothing_and_the_stream_drop
             .await
             .expect("a change");
         sent += 300;
-        let mut killed = project.rowcast(&["run", "customers_to_bus"]);
-        killed.env("ROWCAST_KILL_AT", place);
-        let ended = command::run(killed);
-        assert_eq!(ended.signal, Some(9), "{place}: {}", ended.words());
+        killed(&project, "customers_to_bus", place);
         let again = project.ran(&["run", "customers_to_bus", "--wait"]);
         assert_eq!(again.code, Some(0), "{place}: {}", again.words());
         let (held, messages) = held(&nats);

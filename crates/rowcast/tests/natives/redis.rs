@@ -6,7 +6,7 @@ use rowcast_testkit::postgres::Cluster;
 use rowcast_testkit::servers::Redis;
 use serde_json::Value;
 
-use crate::command;
+use crate::customers::killed;
 use crate::project::Project;
 
 const PASSWORD: &str = "canary-7731";
@@ -83,10 +83,7 @@ async fn a_killed_worker_and_a_refused_login_lose_nothing_and_repetitions_carry_
         rows.collect::<BTreeMap<i64, String>>()
     };
 
-    let mut killed = project.rowcast(&["run", "customers_to_cache"]);
-    killed.env("ROWCAST_KILL_AT", "request-answered:3");
-    let ended = command::run(killed);
-    assert_eq!(ended.signal, Some(9), "{}", ended.words());
+    killed(&project, "customers_to_cache", "request-answered:3");
     let again = project.ran(&["run", "customers_to_cache", "--wait"]);
     assert_eq!(again.code, Some(0), "{}", again.words());
     let (found, known) = held(&redis);
