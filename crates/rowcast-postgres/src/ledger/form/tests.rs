@@ -84,32 +84,47 @@ async fn filled(name: &str, key: &str, literal: &str) -> (Client, PgLedger, Shap
     (client, ledger, shape)
 }
 
-/// The plan of the wide form over a table with this key, when only a merge is possible; rows of state may
-/// have successors beside it.
-async fn plan(name: &str, key: &str, literal: &str) -> String {
-    let (client, ledger, shape) = filled(name, key, literal).await;
-    let config = &ledger.config;
-    let plan = HashPlan::new(
+fn nothing_hashed() -> HashPlan {
+    let columns = BTreeMap::new();
+    HashPlan::new(
         &[],
-        &BTreeMap::new(),
+        &columns,
         "UTC",
         0,
         0,
         Mode::Mirror,
         Selection::default(),
-    );
-    let request = DiffRequest::default();
-    let extraction = Extraction {
+    )
+}
+
+/// One that only looks, over one connection.
+fn extraction<'a>(
+    config: &'a LedgerConfig,
+    shape: &'a Shape,
+    plan: &'a HashPlan,
+    request: &'a DiffRequest,
+) -> Extraction<'a> {
+    Extraction {
         config,
-        shape: &shape,
-        plan: &plan,
+        shape,
+        plan,
         planned: &[],
-        request: &request,
+        request,
         fence: None,
         join_memory: JOIN_MEMORY_MAX,
         two_from: None,
         bare: false,
-    };
+    }
+}
+
+/// The plan of the wide form over a table with this key, when only a merge is possible; rows of state may
+/// have successors beside it.
+async fn plan(name: &str, key: &str, literal: &str) -> String {
+    let (client, ledger, shape) = filled(name, key, literal).await;
+    let config = &ledger.config;
+    let plan = nothing_hashed();
+    let request = DiffRequest::default();
+    let extraction = extraction(config, &shape, &plan, &request);
     model::begin(&client, &config.model, None).await.unwrap();
     let model = model::describe(&client, config).await.unwrap();
     let facts = extract::StateFacts::default();
@@ -165,26 +180,12 @@ async fn halved_after(before: &str, name: &str, key: &str, literal: &str, two_fr
     let config = &ledger.config;
     model::begin(&client, &config.model, None).await.unwrap();
     let model = model::describe(&client, config).await.unwrap();
-    let plan = HashPlan::new(
-        &[],
-        &BTreeMap::new(),
-        "UTC",
-        0,
-        0,
-        Mode::Mirror,
-        Selection::default(),
-    );
+    let plan = nothing_hashed();
     let request = DiffRequest::default();
     let extraction = Extraction {
-        config,
-        shape: &shape,
-        plan: &plan,
         planned: &model.data,
-        request: &request,
-        fence: None,
-        join_memory: JOIN_MEMORY_MAX,
         two_from: Some(two_from),
-        bare: false,
+        ..extraction(config, &shape, &plan, &request)
     };
     let facts = extract::StateFacts::default();
     let diff = extraction.diff(&model, &facts, &[]);
@@ -237,27 +238,9 @@ async fn a_role_that_may_not_share_its_snapshot_reads_a_table_over_one_connectio
 async fn the_join_with_a_table_gets_the_memory_its_state_needs_and_no_less_than_the_server_gives() {
     let (client, ledger, shape) = filled("join_memory", "int", "i").await;
     let config = &ledger.config;
-    let plan = HashPlan::new(
-        &[],
-        &BTreeMap::new(),
-        "UTC",
-        0,
-        0,
-        Mode::Mirror,
-        Selection::default(),
-    );
+    let plan = nothing_hashed();
     let request = DiffRequest::default();
-    let extraction = Extraction {
-        config,
-        shape: &shape,
-        plan: &plan,
-        planned: &[],
-        request: &request,
-        fence: None,
-        join_memory: JOIN_MEMORY_MAX,
-        two_from: None,
-        bare: false,
-    };
+    let extraction = extraction(config, &shape, &plan, &request);
     for (rows, shares, multiplier, expected) in [
         (1, 1, "1", "4MB"),
         (1_000_000, 1, "1", "112305kB"),
