@@ -51,6 +51,7 @@ mod row_log;
 mod runs;
 mod shape;
 mod sink;
+mod sorted;
 mod spool;
 mod status;
 mod step;

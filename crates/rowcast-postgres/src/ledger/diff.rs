@@ -66,6 +66,8 @@ pub(super) struct DiffSql<'a> {
     pub cursor_column: Option<&'a str>,
     /// The part of the first key column that this statement compares; `None` for all of it.
     pub range: Option<&'a Range>,
+    /// Whether a query's rows are asked for in the order of the key.
+    pub sorted: bool,
 }
 
 /// One of two parts of all keys, by the first key column.
@@ -116,15 +118,44 @@ impl DiffSql<'_> {
 
     /// The model's FROM item with everything that narrows it.
     pub(super) fn model_source(&self) -> String {
+        // Checksum and columns both read what a query computes: without the fence the server would
+        // compute it for each of them. Conditions must reach the query's own tables instead.
+        if self.is_fenced() {
+            let order = if self.sorted {
+                let keys: Vec<String> = (0..self.shape.keys.len())
+                    .map(|i| self.model_key(i))
+                    .collect();
+                format!(" ORDER BY {}", keys.join(", "))
+            } else {
+                String::new()
+            };
+            return format!("(SELECT * FROM {}{order} OFFSET 0) m", self.relation);
+        }
+        let conditions = self.conditions();
+        if conditions.is_empty() {
+            return self.relation.to_owned();
+        }
+        format!("{}\nWHERE {}", self.relation, conditions.join("\nAND "))
+    }
+
+    /// Whether the model is a query that is read whole.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.relation.starts_with('(') && self.conditions().is_empty()
+    }
+
+    fn model_key(&self, i: usize) -> String {
+        let key = &self.shape.keys[i];
+        let column = format!("m.{}", quote_ident(&key.name));
+        key.form.join_form(&column, &key.facts)
+    }
+
+    /// What narrows the model's rows.
+    fn conditions(&self) -> Vec<String> {
         let mut conditions = Vec::new();
         if let Some(filter) = self.filter {
             conditions.push(format!("(\n{filter}\n)"));
         }
-        let model_key = |i: usize| {
-            let key = &self.shape.keys[i];
-            key.form
-                .join_form(&format!("m.{}", quote_ident(&key.name)), &key.facts)
-        };
+        let model_key = |i: usize| self.model_key(i);
         conditions.extend(self.within(&model_key));
         if !self.keys.is_empty() {
             conditions.push(self.among(self.keys, &model_key));
@@ -151,19 +182,7 @@ impl DiffSql<'_> {
             }
             conditions.push(format!("({either})"));
         }
-        let condition = if conditions.is_empty() {
-            String::new()
-        } else {
-            format!("\nWHERE {}", conditions.join("\nAND "))
-        };
-        // Checksum and columns both read what a query computes: without the fence the server would
-        // compute it for each of them. Conditions must reach the query's own tables instead.
-        let fence = if conditions.is_empty() && self.relation.starts_with('(') {
-            format!("(SELECT * FROM {} OFFSET 0) m", self.relation)
-        } else {
-            self.relation.to_string()
-        };
-        format!("{fence}{condition}")
+        conditions
     }
 
     /// The state's side, narrowed as the model's.

@@ -234,6 +234,8 @@ impl Extraction<'_> {
             None => {
                 self.allow_memory(client, model.table, facts.rows, 1)
                     .await?;
+                diff.sorted = manner == Manner::Wide
+                    && self.is_cheaper_sorted(client, &diff, facts.rows).await?;
                 let mut tuples = self.start(client, &diff, manner).await?;
                 while let Some(tuple) = tuples.next().await? {
                     sink.take(&tuple)?;
@@ -331,6 +333,7 @@ impl Extraction<'_> {
             cursor_removals: false,
             cursor_column: None,
             range: None,
+            sorted: false,
         }
     }
 

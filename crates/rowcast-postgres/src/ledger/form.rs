@@ -58,7 +58,7 @@ impl Manner {
 }
 
 /// Memory for the join, in bytes.
-fn wanted(state_rows: i64) -> u64 {
+pub(super) fn wanted(state_rows: i64) -> u64 {
     u64::try_from(state_rows)
         .unwrap_or(0)
         .saturating_mul(STATE_ROW_BYTES)

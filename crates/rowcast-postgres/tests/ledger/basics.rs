@@ -1,5 +1,7 @@
 //! Added, updated, removed, unchanged; rejects and doubts; counts that add up.
 
+use rowcast_postgres::ledger::ModelBody;
+
 use crate::harness::{World, lose, reject};
 
 #[tokio::test]
@@ -73,5 +75,34 @@ async fn rule_8_a_doubt_is_sent_again_even_when_the_row_came_back_to_its_old_val
     world.sql("UPDATE customers SET name = 'a'").await;
     let next = world.run().await;
     assert_eq!(next.list(), "u1?", "the destination may hold b");
+    assert_eq!(world.run().await.list(), "");
+}
+
+#[tokio::test]
+async fn a_query_whose_rows_come_in_the_order_of_their_key_is_compared_as_any_other() {
+    let mut world = World::with_customers("sortedquery", 700).await;
+    // State does not fit the memory of a hash join, and the server groups in the key's order.
+    let name = &world.database.name;
+    world
+        .sql(&format!(
+            "ALTER DATABASE {name} SET work_mem = '64kB'; \
+             ALTER DATABASE {name} SET hash_mem_multiplier = 1; \
+             ALTER DATABASE {name} SET enable_hashagg = off; ANALYZE customers"
+        ))
+        .await;
+    world.config.model.body = ModelBody::Sql(
+        "SELECT id, min(name) AS name, max(plan) AS plan FROM customers GROUP BY id".into(),
+    );
+    world.config.model.primary_key = vec!["id".into()];
+    assert_eq!(world.run().await.counts.added, 700);
+    world
+        .sql(
+            "UPDATE customers SET plan = 'pro' WHERE id = 7; \
+             DELETE FROM customers WHERE id IN (1, 700); INSERT INTO customers VALUES (0, 'new', NULL)",
+        )
+        .await;
+    let second = world.run().await;
+    assert_eq!(second.list(), "d1 d700 u7 a0");
+    assert_eq!((second.counts.unchanged, second.counts.read), (697, 699));
     assert_eq!(world.run().await.list(), "");
 }

@@ -60,6 +60,16 @@ fn config(database: &Database) -> LedgerConfig {
 
 /// A table with this key and 5,000 rows, all of them in state.
 async fn filled(name: &str, key: &str, literal: &str) -> (Client, PgLedger, Shape) {
+    filled_for(name, key, literal, None).await
+}
+
+/// The same, with a query over the table as the model.
+async fn filled_for(
+    name: &str,
+    key: &str,
+    literal: &str,
+    query: Option<&str>,
+) -> (Client, PgLedger, Shape) {
     let database = Cluster::shared().database(name);
     let client = database.client().await;
     let fill = format!(
@@ -67,7 +77,12 @@ async fn filled(name: &str, key: &str, literal: &str) -> (Client, PgLedger, Shap
          INSERT INTO t SELECT {literal}, i FROM generate_series(1, 5000) i; ANALYZE t"
     );
     client.batch_execute(&fill).await.unwrap();
-    let ledger = PgLedger::new(config(&database));
+    let mut config = config(&database);
+    if let Some(query) = query {
+        config.model.body = ModelBody::Sql(query.into());
+        config.model.primary_key = vec!["k".into()];
+    }
+    let ledger = PgLedger::new(config);
     let open = OpenRequest {
         request_timeout: Duration::from_secs(1),
         ..OpenRequest::default()
@@ -263,4 +278,58 @@ async fn the_join_with_a_table_gets_the_memory_its_state_needs_and_no_less_than_
         let what = format!("{rows} rows in {shares} shares, times {multiplier}");
         assert_eq!(memory.get::<_, &str>(0), expected, "{what}");
     }
+}
+
+/// Whether a query is asked for its rows in the order of its key, and the plan of its comparison as
+/// it is then made.
+async fn sorted(name: &str, key: &str, query: &str, before: &str) -> (bool, String) {
+    let (client, ledger, shape) = filled_for(name, key, "i", Some(query)).await;
+    let config = &ledger.config;
+    let plan = nothing_hashed();
+    let request = DiffRequest::default();
+    let extraction = extraction(config, &shape, &plan, &request);
+    model::begin(&client, &config.model, None).await.unwrap();
+    client.batch_execute(before).await.unwrap();
+    shape.look_for_unfolded(&client).await.unwrap();
+    let model = model::describe(&client, config).await.unwrap();
+    let facts = extract::StateFacts::default();
+    let mut diff = extraction.diff(&model, &facts, &[]);
+    diff.sorted = extraction
+        .is_cheaper_sorted(&client, &diff, 5000)
+        .await
+        .unwrap();
+    let explain = format!("EXPLAIN (COSTS OFF) {}", diff.wide());
+    let rows = client.query(&explain, &[]).await.unwrap();
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    (diff.sorted, lines.join("\n"))
+}
+
+/// State spills, and an index is worth reading a table by.
+const SMALL: &str = "SET LOCAL work_mem = '64kB'; SET LOCAL hash_mem_multiplier = 1; \
+     SET LOCAL random_page_cost = 1";
+
+#[tokio::test]
+async fn a_query_that_comes_in_the_order_of_its_key_is_merged_where_state_would_spill() {
+    let grouped = "SELECT k, count(*) AS v FROM t GROUP BY k";
+    let (asked, plan) = sorted("sorted", "int", grouped, SMALL).await;
+    assert!(asked, "{plan}");
+    assert!(plan.contains("Merge Full Join"), "{plan}");
+    assert!(!plan.contains("Sort"), "both sides come in order: {plan}");
+
+    let (asked, plan) = sorted("sortedfits", "int", grouped, "SELECT 1").await;
+    assert!(!asked, "state fits the memory of a join: {plan}");
+
+    // Rows that come in no order, wide enough that the server would rather not sort them.
+    let unordered = "SELECT v AS k, repeat('x', 1000) AS v FROM t ORDER BY md5(v::text)";
+    let (asked, plan) = sorted("sortednot", "int", unordered, SMALL).await;
+    assert!(!asked, "{plan}");
+    assert!(plan.contains("Hash Full Join"), "{plan}");
+}
+
+#[tokio::test]
+async fn a_query_with_text_keys_is_asked_for_byte_order_or_for_none() {
+    let grouped = "SELECT k, count(*) AS v FROM t GROUP BY k";
+    let (asked, plan) = sorted("sortedc", "text COLLATE \"C\"", grouped, SMALL).await;
+    assert!(asked && plan.contains("Merge Full Join"), "{plan}");
+    assert!(!plan.contains("Sort"), "{plan}");
 }
