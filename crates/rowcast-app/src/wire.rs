@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use rowcast_config::{Credential, Problem, Query, Source};
+use rowcast_core::catalog::Catalog;
 use rowcast_core::guard::Guard;
 use rowcast_core::mapping::{CompileInput, EventMapping, FieldMapping};
 use rowcast_core::segment::{SegmentInput, SegmentMapping};
@@ -40,19 +41,35 @@ use crate::{Answer, Project};
 /// The connector that is a database, and therefore lives with everything that speaks to one.
 const POSTGRES: &str = "postgres";
 
+/// The connectors that are code, but for that one.
+const CATALOGS: [&Catalog; 3] = [
+    &rowcast_destinations::CATALOG,
+    &rowcast_objects::CATALOG,
+    &rowcast_natives::CATALOG,
+];
+
 /// What each connector that is code says of itself.
 pub(crate) fn natives() -> Vec<Descriptor> {
-    let mut all = rowcast_destinations::descriptors();
-    all.extend(rowcast_objects::descriptors());
-    all.extend(rowcast_natives::descriptors());
+    let mut all: Vec<Descriptor> = CATALOGS
+        .iter()
+        .flat_map(|catalog| catalog.descriptors())
+        .collect();
     all.push(rowcast_postgres::destination::descriptor());
     all
 }
 
+/// The table that a connector stands in; one that stands in none is looked for in the first.
+fn catalog_of(connector: &str) -> &'static Catalog {
+    CATALOGS
+        .into_iter()
+        .find(|catalog| catalog.entry(connector).is_some())
+        .unwrap_or(&rowcast_destinations::CATALOG)
+}
+
 /// Whether a connector is known and was left out of this build.
 pub(crate) fn is_absent(connector: &str) -> bool {
-    let reason = rowcast_natives::absent(connector).or_else(|| rowcast_objects::absent(connector));
-    reason.is_some()
+    let entry = catalog_of(connector).entry(connector);
+    entry.is_some_and(|entry| entry.absence().is_some())
 }
 
 /// What each connector that comes with the program says of itself.

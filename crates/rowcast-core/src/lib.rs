@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod alert;
+pub mod catalog;
 pub mod change;
 pub mod code;
 pub mod connector;

@@ -4,7 +4,7 @@
 //! became of each record; it never retries, sleeps, limits, counts, logs a payload or touches state.
 
 pub mod actions;
-pub mod catalog;
+mod catalog;
 pub mod custom;
 mod events;
 pub mod file;
@@ -19,6 +19,6 @@ pub mod segment;
 pub mod settings;
 pub mod signature;
 
-pub use catalog::{build, build_for_check, descriptors};
+pub use catalog::CATALOG;
 pub use reference::reference_markdown;
 pub use settings::SettingProblem;

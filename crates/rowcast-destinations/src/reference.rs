@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn every_setting_of_every_connector_is_on_its_page() {
-        for descriptor in crate::descriptors() {
+        for descriptor in crate::CATALOG.descriptors() {
             let page = reference_markdown(&descriptor);
             for setting in descriptor.settings.iter().chain(&descriptor.request) {
                 assert!(

@@ -19,7 +19,7 @@
 
 pub mod amqp;
 mod broker;
-pub mod catalog;
+mod catalog;
 mod connect;
 pub mod kafka;
 pub mod mqtt;
@@ -27,4 +27,4 @@ pub mod mysql;
 pub mod nats;
 pub mod redis;
 
-pub use catalog::{absent, build, build_for_check, descriptors, knows};
+pub use catalog::CATALOG;

@@ -6,7 +6,7 @@
 //! all. What differs from store to store, settings and credentials, has a module for each.
 
 mod azure_blob;
-pub mod catalog;
+mod catalog;
 #[cfg(feature = "store")]
 mod client;
 #[cfg(feature = "store")]
@@ -17,4 +17,4 @@ mod s3;
 #[cfg(feature = "store")]
 mod upload;
 
-pub use catalog::{absent, build, build_for_check, descriptors, knows};
+pub use catalog::CATALOG;

@@ -90,7 +90,7 @@ fn azure(container: &str, key: &str) -> Json {
 }
 
 fn build(connector: &str, config: DestinationConfig) -> Arc<dyn Destination> {
-    match rowcast_objects::build(connector, config) {
+    match rowcast_objects::CATALOG.build(connector, &config) {
         Ok(destination) => destination,
         Err(problems) => panic!("{problems:#?}"),
     }
@@ -399,7 +399,7 @@ fn wrong_settings_are_named_by_their_path() {
             "settings.bucket",
         ),
     ] {
-        let found = rowcast_objects::build("s3", config(&s3("127.0.0.1:1", "any", &more)));
+        let found = rowcast_objects::CATALOG.build("s3", &config(&s3("127.0.0.1:1", "any", &more)));
         let found = found.err().expect("must not build");
         assert_eq!(found.len(), 1, "{more}: {found:?}");
         assert_eq!(found[0].path, path);

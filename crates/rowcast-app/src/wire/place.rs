@@ -7,7 +7,7 @@ use rowcast_config::Problem;
 use rowcast_core::{Destination, DestinationConfig, Name, Reason, SettingValue};
 use rowcast_destinations::actions;
 
-use super::POSTGRES;
+use super::{POSTGRES, catalog_of};
 use crate::connectors::catalogue;
 use crate::failure::Failure;
 use crate::{Answer, Project};
@@ -177,12 +177,10 @@ fn built(
         rowcast_destinations::manifest::build(manifest, &config).map_err(paths)
     } else if destination.connector == POSTGRES {
         rowcast_postgres::destination::build(config)
-    } else if rowcast_natives::knows(&destination.connector) {
-        rowcast_natives::build(&destination.connector, config).map_err(paths)
-    } else if rowcast_objects::knows(&destination.connector) {
-        rowcast_objects::build(&destination.connector, config).map_err(paths)
     } else {
-        rowcast_destinations::build(&destination.connector, config).map_err(paths)
+        catalog_of(&destination.connector)
+            .build(&destination.connector, &config)
+            .map_err(paths)
     }
 }
 
@@ -217,12 +215,10 @@ fn built_alone(
         rowcast_destinations::manifest::build_for_check(manifest, &config).map_err(paths)
     } else if destination.connector == POSTGRES {
         rowcast_postgres::destination::build(config)
-    } else if rowcast_natives::knows(&destination.connector) {
-        rowcast_natives::build_for_check(&destination.connector, config).map_err(paths)
-    } else if rowcast_objects::knows(&destination.connector) {
-        rowcast_objects::build_for_check(&destination.connector, config).map_err(paths)
     } else {
-        rowcast_destinations::build_for_check(&destination.connector, config).map_err(paths)
+        catalog_of(&destination.connector)
+            .build_for_check(&destination.connector, config)
+            .map_err(paths)
     };
     built.map_err(|problems| placed(problems, destination, None))
 }

@@ -55,7 +55,7 @@ pub fn config(json: &Json) -> DestinationConfig {
 
 /// Builds, or shows every problem.
 pub fn build(connector: &str, config: DestinationConfig) -> Arc<dyn Destination> {
-    match rowcast_destinations::build(connector, config) {
+    match rowcast_destinations::CATALOG.build(connector, &config) {
         Ok(destination) => destination,
         Err(problems) => panic!("{problems:#?}"),
     }
@@ -63,7 +63,8 @@ pub fn build(connector: &str, config: DestinationConfig) -> Arc<dyn Destination>
 
 /// The problems of a configuration that must not build.
 pub fn problems(connector: &str, config: DestinationConfig) -> Vec<SettingProblem> {
-    rowcast_destinations::build(connector, config)
+    rowcast_destinations::CATALOG
+        .build(connector, &config)
         .err()
         .expect("must not build")
 }

@@ -302,7 +302,9 @@ async fn discover_lists_tables_with_their_columns() {
     );
     let mut config = settings(server.port, "");
     config.mode = Mode::Upsert;
-    let destination = rowcast_natives::build_for_check("mysql", config).unwrap();
+    let destination = rowcast_natives::CATALOG
+        .build_for_check("mysql", config)
+        .unwrap();
     let found = destination.discover().await.unwrap();
     let names: Vec<&str> = found.iter().map(|table| &*table.name).collect();
     assert_eq!(names, ["contact"]);

@@ -71,7 +71,7 @@ pub(crate) fn config(object: &str, json: &Json) -> DestinationConfig {
 
 /// Builds, or shows every problem.
 pub(crate) fn build(connector: &str, config: DestinationConfig) -> Arc<dyn Destination> {
-    match rowcast_natives::build(connector, config) {
+    match rowcast_natives::CATALOG.build(connector, &config) {
         Ok(destination) => destination,
         Err(problems) => panic!("{problems:#?}"),
     }
