@@ -206,6 +206,12 @@ fn a_project_is_told_what_its_connector_can_not_do() {
     for words in ["did you mean `webhook_url`?", "did you mean `message`?"] {
         assert!(ended.stderr.contains(words), "{words}: {}", ended.words());
     }
+    // Who has such a mistake looks up how it should be.
+    for kind in ["slack", "http", "kafka"] {
+        let ended = project.ran(&["connectors", "show", kind]);
+        passed(&ended);
+        assert!(ended.stdout.contains("## Settings"), "{}", ended.words());
+    }
     project.file(
         "destinations/crm.yml",
         "destination: crm\nconnector: slack\nsettings: { webhook_url: https://hooks.slack.com/services/x }\n",

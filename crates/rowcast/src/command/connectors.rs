@@ -266,8 +266,12 @@ async fn choices(
 }
 
 fn show(context: &Context, name: &str, manifest: bool) -> Answer<Exit> {
-    let project = context.project_if_any()?;
-    let view = connectors::show(project.as_ref(), name)?;
+    let view = match (context.project_if_any(), connectors::show(None, name)) {
+        (Ok(project), _) => connectors::show(project.as_ref(), name)?,
+        // Who has a mistake in a project looks here for how it should be.
+        (Err(_), Ok(view)) => view,
+        (Err(failure), Err(_)) => return Err(failure),
+    };
     context
         .output
         .answer(&view, |_| match (&view.manifest, manifest) {
