@@ -111,6 +111,29 @@ pub struct DestinationConfig {
     pub project_dir: PathBuf,
 }
 
+impl DestinationConfig {
+    /// A destination with these settings and nothing else: no sync, no limits of its own, the
+    /// connector's defaults, no address opened.
+    pub fn new(name: impl Into<Name>, settings: SettingValue) -> Self {
+        Self {
+            name: name.into(),
+            settings,
+            object: "".into(),
+            mode: Mode::default(),
+            match_fields: Vec::new(),
+            key_columns: Vec::new(),
+            request: SettingValue::Null,
+            batch_records: None,
+            batch_bytes: None,
+            concurrency: None,
+            rate: None,
+            timeout: None,
+            allow_addresses: Vec::new(),
+            project_dir: ".".into(),
+        }
+    }
+}
+
 /// A limit of requests per period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {

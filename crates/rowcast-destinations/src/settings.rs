@@ -9,20 +9,10 @@ pub(crate) mod tests {
     /// A configuration as a sync of the model `customers` would hand it over.
     pub(crate) fn config(settings: SettingValue) -> DestinationConfig {
         DestinationConfig {
-            name: "hook".into(),
-            settings,
-            object: "".into(),
             mode: Mode::Upsert,
             match_fields: vec!["id".into()],
             key_columns: vec!["id".into()],
-            request: SettingValue::Null,
-            batch_records: None,
-            batch_bytes: None,
-            concurrency: None,
-            rate: None,
-            timeout: None,
-            allow_addresses: Vec::new(),
-            project_dir: ".".into(),
+            ..DestinationConfig::new("hook", settings)
         }
     }
 }

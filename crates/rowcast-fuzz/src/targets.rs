@@ -146,32 +146,28 @@ fn config(paired: bool) -> DestinationConfig {
         ("in", SettingValue::List(vec![word("error")])),
     ];
     DestinationConfig {
-        name: "hook".into(),
-        settings: map(&[
-            ("url", word("http://127.0.0.1:1/")),
-            ("format", word("array")),
-            (
-                "outcomes",
-                map(&[
-                    ("at", word("results")),
-                    ("pair_by", pair),
-                    ("rejected_when", map(&rejected)),
-                    ("message", word("error")),
-                ]),
-            ),
-        ]),
         object: "contact".into(),
         mode: Mode::Upsert,
         match_fields: vec!["id".into()],
         key_columns: vec!["id".into()],
-        request: SettingValue::Null,
         batch_records: Some(3),
-        batch_bytes: None,
-        concurrency: None,
-        rate: None,
-        timeout: None,
         allow_addresses: vec!["127.0.0.1/32".into()],
-        project_dir: ".".into(),
+        ..DestinationConfig::new(
+            "hook",
+            map(&[
+                ("url", word("http://127.0.0.1:1/")),
+                ("format", word("array")),
+                (
+                    "outcomes",
+                    map(&[
+                        ("at", word("results")),
+                        ("pair_by", pair),
+                        ("rejected_when", map(&rejected)),
+                        ("message", word("error")),
+                    ]),
+                ),
+            ]),
+        )
     }
 }
 

@@ -11,9 +11,10 @@ use rowcast_core::json::{from_json, to_json};
 use rowcast_core::record::{Batch, Operation, Record, RunContext};
 use rowcast_core::{
     Applied, BoxFuture, CheckStatus, Code, Destination, DestinationConfig, Fault, Key, Mode,
-    Outcome, Secret, SettingValue, Value,
+    Outcome, Value,
 };
 use rowcast_testkit::conformance::{Held, Subject, run};
+use rowcast_testkit::connectors;
 use rowcast_testkit::object_store::{AZURE_ACCOUNT, AZURE_KEY, ObjectServer};
 use rowcast_testkit::proxy::{Fault as Break, Proxy, Rule, When};
 use serde_json::{Value as Json, json};
@@ -30,38 +31,15 @@ const CASES: [&str; 6] = [
     "unfinished",
 ];
 
-fn settings(json: &Json) -> SettingValue {
-    match json {
-        Json::Object(members) => {
-            let members = members.iter();
-            SettingValue::Map(members.map(|(n, v)| (n.clone(), settings(v))).collect())
-        }
-        Json::Array(items) => SettingValue::List(items.iter().map(settings).collect()),
-        Json::Bool(value) => SettingValue::Bool(*value),
-        Json::String(text) => match text.strip_prefix("secret:") {
-            Some(secret) => SettingValue::Secret(Secret::new(secret.to_owned())),
-            None => SettingValue::Text(text.clone()),
-        },
-        other => SettingValue::Number(other.to_string()),
-    }
-}
-
 fn config(settings_json: &Json) -> DestinationConfig {
     DestinationConfig {
-        name: "store".into(),
-        settings: settings(settings_json),
         object: "contact".into(),
         mode: Mode::Mirror,
         match_fields: vec!["id".into()],
         key_columns: vec!["id".into()],
-        request: SettingValue::Null,
-        batch_records: None,
-        batch_bytes: None,
-        concurrency: None,
-        rate: None,
         timeout: Some(Duration::from_secs(20)),
         allow_addresses: vec!["127.0.0.1/32".into()],
-        project_dir: ".".into(),
+        ..DestinationConfig::new("store", connectors::settings(settings_json))
     }
 }
 
@@ -90,10 +68,7 @@ fn azure(container: &str, key: &str) -> Json {
 }
 
 fn build(connector: &str, config: DestinationConfig) -> Arc<dyn Destination> {
-    match rowcast_objects::CATALOG.build(connector, &config) {
-        Ok(destination) => destination,
-        Err(problems) => panic!("{problems:#?}"),
-    }
+    connectors::build(&rowcast_objects::CATALOG, connector, &config)
 }
 
 fn context(run: i64) -> Arc<RunContext> {

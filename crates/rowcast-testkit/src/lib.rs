@@ -5,6 +5,7 @@ pub mod arbitrary;
 pub mod calls;
 pub mod catalogue;
 pub mod conformance;
+pub mod connectors;
 pub mod crowded;
 pub mod custom;
 pub mod faulty;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rowcast_config::Problem;
-use rowcast_core::{DestinationConfig, Mode, SettingValue};
+use rowcast_core::{DestinationConfig, SettingValue};
 use rowcast_destinations::custom::conformance::{self, Verdict};
 use serde::Serialize;
 
@@ -118,19 +118,11 @@ pub async fn examine(
 /// What was typed on a command line, as a destination of no project.
 fn typed(setting: &str, value: SettingValue, dir: &Path) -> DestinationConfig {
     DestinationConfig {
-        name: "under test".into(),
-        settings: SettingValue::Map(vec![(setting.to_owned(), value)]),
-        object: "".into(),
-        mode: Mode::default(),
-        match_fields: Vec::new(),
-        key_columns: Vec::new(),
-        request: SettingValue::Null,
-        batch_records: None,
-        batch_bytes: None,
-        concurrency: None,
-        rate: None,
-        timeout: None,
         allow_addresses: PRIVATE.iter().map(ToString::to_string).collect(),
         project_dir: dir.to_path_buf(),
+        ..DestinationConfig::new(
+            "under test",
+            SettingValue::Map(vec![(setting.to_owned(), value)]),
+        )
     }
 }

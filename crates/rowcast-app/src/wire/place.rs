@@ -240,13 +240,6 @@ pub(crate) fn destination_config(
     destination: &rowcast_config::Destination,
 ) -> DestinationConfig {
     DestinationConfig {
-        name: destination.name.as_str().into(),
-        settings: destination.settings.clone(),
-        object: "".into(),
-        mode: rowcast_core::Mode::default(),
-        match_fields: Vec::new(),
-        key_columns: Vec::new(),
-        request: SettingValue::Null,
         batch_records: destination.batch_records,
         batch_bytes: destination.batch_bytes,
         concurrency: destination.concurrency,
@@ -254,6 +247,7 @@ pub(crate) fn destination_config(
         timeout: destination.timeout,
         allow_addresses: destination.allow_addresses.clone(),
         project_dir: project.config.dir.clone(),
+        ..DestinationConfig::new(destination.name.as_str(), destination.settings.clone())
     }
 }
 

@@ -258,8 +258,6 @@ impl Fixture {
     fn config(&self) -> DestinationConfig {
         let fields = self.records.first();
         DestinationConfig {
-            name: "fixture".into(),
-            settings: self.settings.clone(),
             object: self.object.as_str().into(),
             mode: match self.operation {
                 Operation::Insert => Mode::Insert,
@@ -271,14 +269,7 @@ impl Fixture {
                 .map(|(matching, _)| matching.iter().map(|(name, _)| name.clone()).collect())
                 .unwrap_or_default(),
             key_columns: vec!["id".into()],
-            request: SettingValue::Null,
-            batch_records: None,
-            batch_bytes: None,
-            concurrency: None,
-            rate: None,
-            timeout: None,
-            allow_addresses: Vec::new(),
-            project_dir: ".".into(),
+            ..DestinationConfig::new("fixture", self.settings.clone())
         }
     }
 

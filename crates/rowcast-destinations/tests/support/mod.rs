@@ -6,59 +6,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rowcast_core::record::{Batch, Operation, Record, RunContext};
-use rowcast_core::{
-    Destination, DestinationConfig, Key, Mode, Outcome, Reason, Secret, SettingValue, Value,
-};
+use rowcast_core::{Destination, DestinationConfig, Key, Mode, Outcome, Reason, Value};
 use rowcast_destinations::SettingProblem;
 use rowcast_testkit::api::Api;
+use rowcast_testkit::connectors;
+pub use rowcast_testkit::connectors::settings;
 use serde_json::{Value as Json, json};
-
-/// Settings from JSON; text that begins with `secret:` is secret.
-pub fn settings(json: &Json) -> SettingValue {
-    match json {
-        Json::Null => SettingValue::Null,
-        Json::Bool(value) => SettingValue::Bool(*value),
-        Json::Number(number) => SettingValue::Number(number.to_string()),
-        Json::String(text) => match text.strip_prefix("secret:") {
-            Some(secret) => SettingValue::Secret(Secret::new(secret.to_owned())),
-            None => SettingValue::Text(text.clone()),
-        },
-        Json::Array(items) => SettingValue::List(items.iter().map(settings).collect()),
-        Json::Object(members) => SettingValue::Map(
-            members
-                .iter()
-                .map(|(name, value)| (name.clone(), settings(value)))
-                .collect(),
-        ),
-    }
-}
 
 /// A configuration with loopback open.
 pub fn config(json: &Json) -> DestinationConfig {
     DestinationConfig {
-        name: "hook".into(),
-        settings: settings(json),
         object: "contact".into(),
         mode: Mode::Upsert,
         match_fields: vec!["id".into()],
         key_columns: vec!["id".into()],
-        request: SettingValue::Null,
-        batch_records: None,
-        batch_bytes: None,
-        concurrency: None,
-        rate: None,
         timeout: Some(Duration::from_secs(20)),
         allow_addresses: vec!["127.0.0.1/32".into()],
-        project_dir: ".".into(),
+        ..DestinationConfig::new("hook", settings(json))
     }
 }
 
 /// Builds, or shows every problem.
 pub fn build(connector: &str, config: DestinationConfig) -> Arc<dyn Destination> {
-    match rowcast_destinations::CATALOG.build(connector, &config) {
-        Ok(destination) => destination,
-        Err(problems) => panic!("{problems:#?}"),
-    }
+    connectors::build(&rowcast_destinations::CATALOG, connector, &config)
 }
 
 /// The problems of a configuration that must not build.

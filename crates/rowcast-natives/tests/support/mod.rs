@@ -12,9 +12,10 @@ use rowcast_core::json::{from_json, to_json};
 use rowcast_core::record::{Batch, Operation, Record, RunContext};
 use rowcast_core::{
     BoxFuture, Capabilities, Check, Destination, DestinationConfig, Fault, Key, Mode, Outcome,
-    Secret, SettingValue, Value,
+    Value,
 };
 use rowcast_testkit::conformance::Held;
+use rowcast_testkit::connectors;
 use serde_json::Value as Json;
 
 /// What never may be shown.
@@ -29,52 +30,22 @@ pub(crate) const ALWAYS: [&str; 5] = [
     "deletes",
 ];
 
-/// Settings from JSON; text that begins with `secret:` is secret.
-fn settings(json: &Json) -> SettingValue {
-    match json {
-        Json::Null => SettingValue::Null,
-        Json::Bool(value) => SettingValue::Bool(*value),
-        Json::Number(number) => SettingValue::Number(number.to_string()),
-        Json::String(text) => match text.strip_prefix("secret:") {
-            Some(secret) => SettingValue::Secret(Secret::new(secret.to_owned())),
-            None => SettingValue::Text(text.clone()),
-        },
-        Json::Array(items) => SettingValue::List(items.iter().map(settings).collect()),
-        Json::Object(members) => SettingValue::Map(
-            members
-                .iter()
-                .map(|(name, value)| (name.clone(), settings(value)))
-                .collect(),
-        ),
-    }
-}
-
 /// A configuration with loopback open.
 pub(crate) fn config(object: &str, json: &Json) -> DestinationConfig {
     DestinationConfig {
-        name: "there".into(),
-        settings: settings(json),
         object: object.into(),
         mode: Mode::Mirror,
         match_fields: vec!["id".into()],
         key_columns: vec!["id".into()],
-        request: SettingValue::Null,
-        batch_records: None,
-        batch_bytes: None,
-        concurrency: None,
-        rate: None,
         timeout: Some(Duration::from_secs(20)),
         allow_addresses: vec!["127.0.0.1/32".into()],
-        project_dir: ".".into(),
+        ..DestinationConfig::new("there", connectors::settings(json))
     }
 }
 
 /// Builds, or shows every problem.
 pub(crate) fn build(connector: &str, config: DestinationConfig) -> Arc<dyn Destination> {
-    match rowcast_natives::CATALOG.build(connector, &config) {
-        Ok(destination) => destination,
-        Err(problems) => panic!("{problems:#?}"),
-    }
+    connectors::build(&rowcast_natives::CATALOG, connector, &config)
 }
 
 pub(crate) fn record(operation: Operation, id: i64) -> Record {

@@ -55,20 +55,12 @@ impl Bench {
                 .map(|(n, value)| ((*n).to_owned(), value.clone())),
         );
         DestinationConfig {
-            name: "warehouse".into(),
-            settings: SettingValue::Map(settings),
             object: object.into(),
             mode,
             match_fields: match_fields.iter().map(|field| (*field).into()).collect(),
             key_columns: vec!["id".into()],
-            request: SettingValue::Null,
-            batch_records: None,
-            batch_bytes: None,
-            concurrency: None,
-            rate: None,
-            timeout: None,
-            allow_addresses: Vec::new(),
             project_dir: "/".into(),
+            ..DestinationConfig::new("warehouse", SettingValue::Map(settings))
         }
     }
 

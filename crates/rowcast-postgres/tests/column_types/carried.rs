@@ -68,23 +68,18 @@ fn record(change: Change, mapping: &FieldMapping, raw: bool) -> Record {
 
 async fn open(world: &World, table: &str) -> Arc<dyn Destination> {
     let destination = rowcast_postgres::destination::build(DestinationConfig {
-        name: "warehouse".into(),
-        settings: SettingValue::Map(vec![(
-            "url".to_owned(),
-            SettingValue::Secret(world.database.url().into()),
-        )]),
         object: table.into(),
         mode: Mode::Upsert,
         match_fields: vec!["id".into()],
         key_columns: vec!["id".into()],
-        request: SettingValue::Null,
-        batch_records: None,
-        batch_bytes: None,
-        concurrency: None,
-        rate: None,
-        timeout: None,
-        allow_addresses: Vec::new(),
         project_dir: "/".into(),
+        ..DestinationConfig::new(
+            "warehouse",
+            SettingValue::Map(vec![(
+                "url".to_owned(),
+                SettingValue::Secret(world.database.url().into()),
+            )]),
+        )
     })
     .unwrap();
     assert!(destination.takes_raw());

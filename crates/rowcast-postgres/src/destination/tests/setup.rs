@@ -223,25 +223,20 @@ async fn tables_and_columns_are_discovered() {
 #[test]
 fn settings_report_every_problem_and_never_show_the_url() {
     let config = |settings: &[(&str, SettingValue)], object: &str| DestinationConfig {
-        name: "warehouse".into(),
-        settings: SettingValue::Map(
-            settings
-                .iter()
-                .map(|(n, v)| ((*n).to_owned(), v.clone()))
-                .collect(),
-        ),
         object: object.into(),
         mode: Mode::Upsert,
         match_fields: vec!["id".into()],
         key_columns: vec!["id".into()],
-        request: SettingValue::Null,
-        batch_records: None,
-        batch_bytes: None,
-        concurrency: None,
-        rate: None,
-        timeout: None,
-        allow_addresses: Vec::new(),
         project_dir: "/".into(),
+        ..DestinationConfig::new(
+            "warehouse",
+            SettingValue::Map(
+                settings
+                    .iter()
+                    .map(|(n, v)| ((*n).to_owned(), v.clone()))
+                    .collect(),
+            ),
+        )
     };
     let text = |text: &str| SettingValue::Text(text.to_owned());
     let names = |settings: &[(&str, SettingValue)], object: &str| -> Vec<String> {
