@@ -24,6 +24,7 @@ mod finish;
 mod first;
 mod flight;
 mod fold;
+mod fold_ahead;
 mod form;
 pub(crate) mod forms;
 #[doc(hidden)]
@@ -73,6 +74,7 @@ use tokio::sync::Mutex;
 pub use admin::{Biography, LogEntry, RejectRow, RunRow, StateAdmin, StepRow};
 pub use adopt::{AdoptRequest, Adopted, Belief, OldTool};
 pub use config::{CursorSpec, LedgerConfig, LogLevel, ModelBody, ModelSpec, SyncSpec};
+pub use fold_ahead::FoldAhead;
 pub use pages::{ErrorGroup, LogFilter, LogLine};
 pub use recent::RecentPolicy;
 pub use runs::RunFilter;
@@ -80,6 +82,7 @@ pub use spool::SpoolConfig;
 
 use commit::Fence;
 use finish::AfterDiff;
+use fold_ahead::Ahead;
 use model::Model;
 use open::SourceIdentity;
 use registry::Registered;
@@ -98,6 +101,8 @@ pub struct PgLedger {
     first_seed: Option<i64>,
     retention: Option<Retention>,
     recent: RecentPolicy,
+    /// `None`: rows are folded at the end of a run only.
+    ahead: Option<FoldAhead>,
     /// What the end of the last run had to say.
     remarks: std::sync::Mutex<Vec<String>>,
     session: Mutex<Option<Session>>,
@@ -136,6 +141,8 @@ struct Session {
     marked: bool,
     /// Whether this run writes its updates and removals to `recent`.
     recent: bool,
+    /// What is folded before this run ends.
+    ahead: Ahead,
     /// Whether a transaction is open on the connection.
     open: AtomicBool,
 }
@@ -184,6 +191,7 @@ impl PgLedger {
             first_seed: None,
             retention: None,
             recent: RecentPolicy::in_force(),
+            ahead: Some(FoldAhead::in_force()),
             remarks: std::sync::Mutex::default(),
             session: Mutex::new(None),
             meter: cost::Meter::default(),
@@ -207,9 +215,12 @@ impl PgLedger {
     }
 
     /// How many connections this ledger may have open together. With fewer than three (one keeps
-    /// the lease) a table is read over one.
+    /// the lease) a table is read over one, and with one all rows are folded at the end of a run.
     #[must_use]
     pub fn with_connections(mut self, connections: u32) -> Self {
+        if connections < 2 {
+            self.ahead = None;
+        }
         if connections < 3 {
             self.two_from = None;
         }
@@ -228,6 +239,13 @@ impl PgLedger {
     #[must_use]
     pub fn with_recent(mut self, policy: RecentPolicy) -> Self {
         self.recent = policy;
+        self
+    }
+
+    /// When acknowledged rows are folded into state while the run goes on; `None` for at its end only.
+    #[must_use]
+    pub fn with_fold_ahead(mut self, policy: Option<FoldAhead>) -> Self {
+        self.ahead = policy;
         self
     }
 

@@ -331,7 +331,10 @@ impl StateAdmin {
         );
         // A run's fold may come between looking for acknowledged intents and reading them.
         client
-            .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .batch_execute(&format!(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE",
+                shape.read_together()
+            ))
             .await
             .map_err(|error| db_error(&error, &what))?;
         shape.look_for_unfolded(client).await?;

@@ -10,6 +10,7 @@ use rowcast_core::{BoxFuture, Change, Code, Key, Reason, killpoint};
 use super::carried::Carrying;
 use super::extract::{Extracted, Extraction};
 use super::finish::AfterDiff;
+use super::fold_ahead::Ahead;
 use super::model::Model;
 use super::registry::Registered;
 use super::rendered::Rendering;
@@ -158,6 +159,7 @@ impl PgLedger {
         };
         // Where identities are kept, one row's change may concern another's.
         session.recent = self.config.sync.match_columns.is_none() && self.recent.fits(counts);
+        session.ahead = Ahead::of(self.ahead, extracted, &session.shape);
         session.after = AfterDiff {
             ran: true,
             full: extracted.full,

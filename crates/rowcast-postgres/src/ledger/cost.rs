@@ -100,6 +100,19 @@ impl Drop for GoingOn<'_> {
 pub(super) struct Began {
     position: Option<String>,
     backend: Option<i32>,
+    /// What other connections of the run wrote.
+    elsewhere: i64,
+}
+
+impl Began {
+    /// Adds what another connection of the run wrote. `None`: nobody knows, so that only the server's
+    /// own account is left.
+    pub(super) fn add(&mut self, bytes: Option<i64>) {
+        match bytes {
+            Some(bytes) => self.elsewhere += bytes,
+            None => self.backend = None,
+        }
+    }
 }
 
 /// Looks where the log is. What can't be learned is left out.
@@ -109,24 +122,16 @@ pub(super) async fn look(client: &Client) -> Began {
     rows.first().map_or_else(Began::default, |row| Began {
         position: row.try_get(0).ok(),
         backend: row.try_get(1).ok(),
+        elsewhere: 0,
     })
 }
 
 async fn written(client: &Client, began: &Began, version: i32) -> Option<(i64, WalOf)> {
     // A connection that was made again has forgotten what the one before wrote.
-    if version >= ACCOUNTS_SINCE {
-        // Accounts are closed at most once a second, unless somebody asks.
-        let _ = client
-            .query_typed("SELECT pg_stat_force_next_flush()", &[])
-            .await;
-        let sql = "SELECT wal_bytes::bigint, pg_backend_pid() FROM pg_stat_get_backend_wal(pg_backend_pid())";
-        let rows = client.query_typed(sql, &[]).await.unwrap_or_default();
-        if let Some(row) = rows.first()
-            && row.try_get(1).ok() == began.backend
-            && let Ok(Some(bytes)) = row.try_get::<_, Option<i64>>(0)
-        {
-            return Some((bytes, WalOf::Run));
-        }
+    if let Some((bytes, backend)) = account(client, version).await
+        && Some(backend) == began.backend
+    {
+        return Some((bytes + began.elsewhere, WalOf::Run));
     }
     let position = began.position.as_deref()?;
     let sql = "SELECT (pg_current_wal_insert_lsn() - $1::text::pg_lsn)::bigint";
@@ -136,6 +141,23 @@ async fn written(client: &Client, began: &Began, version: i32) -> Option<(i64, W
         .ok()?;
     let bytes = rows.first()?.try_get(0).ok()?;
     Some((bytes, WalOf::Server))
+}
+
+/// The bytes that a connection wrote, and its backend. `None` where the server keeps no such account.
+pub(super) async fn account(client: &Client, version: i32) -> Option<(i64, i32)> {
+    if version < ACCOUNTS_SINCE {
+        return None;
+    }
+    // Accounts are closed at most once a second, unless somebody asks.
+    let _ = client
+        .query_typed("SELECT pg_stat_force_next_flush()", &[])
+        .await;
+    let sql =
+        "SELECT wal_bytes::bigint, pg_backend_pid() FROM pg_stat_get_backend_wal(pg_backend_pid())";
+    let rows = client.query_typed(sql, &[]).await.unwrap_or_default();
+    let row = rows.first()?;
+    let bytes = row.try_get::<_, Option<i64>>(0).ok()??;
+    Some((bytes, row.try_get(1).ok()?))
 }
 
 #[cfg(test)]

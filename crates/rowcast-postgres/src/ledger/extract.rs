@@ -190,7 +190,7 @@ impl Extraction<'_> {
     }
 
     async fn read(&self, client: &Client) -> Result<Extracted, Reason> {
-        let lock = (!self.shape.is_absent()).then(|| self.shape.own("state"));
+        let lock = (!self.shape.is_absent()).then(|| self.shape.read_together());
         let form = self.begin(client, lock.as_deref()).await?;
         killpoint::reach("ledger-snapshot");
         self.shape.look_for_unfolded(client).await?;

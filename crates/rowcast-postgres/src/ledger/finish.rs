@@ -86,6 +86,7 @@ impl PgLedger {
         let mut remarks = Vec::new();
         // The exit of a cancelled run is bounded.
         if !(session.marked || session.recent) || report.status == RunStatus::Cancelled {
+            session.ahead.leave(&mut session.began);
             return Ok((0, remarks));
         }
         session.ensure_connected(self.state_connector()).await?;
@@ -93,10 +94,12 @@ impl PgLedger {
         session.connection.wait_at_most(None);
         let mut folded = 0;
         if session.marked {
-            match fold::fold(&session.fence(lease), session.term).await {
+            let ahead = session.ahead.end(lease).await;
+            session.ahead.account(&mut session.began).await;
+            match fold::fold(&session.fence(lease), session.term, ahead).await {
                 Ok(rows) => {
                     session.marked = false;
-                    folded = rows as u64;
+                    folded = rows;
                 }
                 Err(reason) if reason.code == Code::LeaseLost => return Err(reason),
                 Err(reason) => {

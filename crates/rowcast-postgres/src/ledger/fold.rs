@@ -4,7 +4,7 @@
 //! whole one is acknowledged by marking it. Until it is folded, state misses rows that were
 //! delivered: a run folds at its end, the next one before it does anything else, and whoever looks
 //! at state in between reads both (`Shape::table`). Folding must never move what an acknowledgement
-//! of its own wrote.
+//! of its own wrote. Large runs have folded most of it by then (`fold_ahead`).
 
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ struct Due {
     open: i64,
     /// Rows that are in the table already.
     before: i64,
+    /// Those of them that this run folded while it went on.
+    ahead: i64,
 }
 
 /// The ways rows get into state, from the fastest to the one that always works.
@@ -46,22 +48,40 @@ enum Way {
 }
 
 /// Folds everything that is acknowledged, in one fenced transaction that also extends the lease.
-/// Gives the number of rows.
+/// `ahead` were folded by this run before. Gives the number of rows, those included.
 ///
 /// # Errors
 /// The lease is lost, the database fails; then nothing was folded and nothing is lost.
-pub(super) async fn fold(fence: &Fence<'_>, term: Duration) -> Result<i64, Reason> {
+pub(super) async fn fold(fence: &Fence<'_>, term: Duration, ahead: u64) -> Result<u64, Reason> {
     let asked = Instant::now();
     killpoint::reach("ledger-fold-before");
     let (folded, asked) = fence
         .all_or_nothing(async {
-            let due = look(fence).await?;
-            if due.records == 0 {
+            // A chunk of an earlier run may be on its way: what is counted here must be what is
+            // folded. This waits for it, and a later one finds nothing.
+            let intents = fence.shape.table("intent");
+            run(
+                fence,
+                &format!("LOCK TABLE {intents} IN SHARE ROW EXCLUSIVE MODE"),
+            )
+            .await?;
+            let due = look(fence, ahead as i64).await?;
+            let rows = due.records + due.ahead;
+            if rows == 0 {
                 return Ok((0, asked));
             }
-            take_over(fence, &due).await?;
+            if due.records > 0 {
+                take_over(fence, &due).await?;
+            }
+            if due.ahead > 0 && due.open == 0 {
+                give_space_back(fence).await?;
+            }
+            if rows >= ANALYZE_MIN {
+                // A planner that believes the table is empty would choose badly next time.
+                run(fence, &format!("ANALYZE {}", fence.shape.own("state"))).await?;
+            }
             killpoint::reach("ledger-fold-written");
-            Ok((due.records, extend(fence, term).await?))
+            Ok((rows as u64, extend(fence, term).await?))
         })
         .await?;
     if folded > 0 {
@@ -111,7 +131,7 @@ async fn number(fence: &Fence<'_>, sql: &str) -> Result<Vec<i64>, Reason> {
         .map_or_else(Vec::new, |row| (0..row.len()).map(|i| row.get(i)).collect()))
 }
 
-async fn look(fence: &Fence<'_>) -> Result<Due, Reason> {
+async fn look(fence: &Fence<'_>, ahead: i64) -> Result<Due, Reason> {
     let shape = fence.shape;
     let sql = format!(
         "SELECT coalesce(sum(length(ops)) FILTER (WHERE acknowledged), 0)::bigint, \
@@ -129,6 +149,7 @@ async fn look(fence: &Fence<'_>) -> Result<Due, Reason> {
         records,
         open,
         before: rows - records,
+        ahead,
     })
 }
 
@@ -154,11 +175,23 @@ async fn take_over(fence: &Fence<'_>, due: &Due) -> Result<(), Reason> {
             }
         }
     }
-    if due.records >= ANALYZE_MIN {
-        // A planner that believes the table is empty would choose badly next time.
-        run(fence, &format!("ANALYZE {}", shape.own("state"))).await?;
-    }
     Ok(())
+}
+
+/// Chunks leave the rows of their intents to vacuum, which takes as much space as state's keys and
+/// checksums. No intent is left, so the table is made empty, unless somebody reads it.
+async fn give_space_back(fence: &Fence<'_>) -> Result<(), Reason> {
+    let sql = format!(
+        "SAVEPOINT space; SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'; TRUNCATE {}",
+        fence.shape.table("intent")
+    );
+    match run(fence, &sql).await {
+        Err(reason) if may_differ(&reason) => {
+            tracing::debug!(%reason, "the space of folded intents is left to vacuum");
+            run(fence, "ROLLBACK TO SAVEPOINT space").await
+        }
+        done => done,
+    }
 }
 
 /// Whether another way may work where this one failed.

@@ -253,7 +253,7 @@ impl Extraction<'_> {
         let begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {}; LOCK TABLE {} IN ACCESS SHARE MODE",
             model::local_settings(spec),
-            self.shape.own("state")
+            self.shape.read_together()
         );
         state
             .batch_execute(&begin)

@@ -13,6 +13,7 @@ use tokio_postgres::types::Type;
 
 use super::commit::Fence;
 use super::finish::AfterDiff;
+use super::fold_ahead::Ahead;
 use super::model::Model;
 use super::recovery::read_intents;
 use super::row_log::Logged;
@@ -73,7 +74,7 @@ impl PgLedger {
                 open: &open,
             };
             if lease::has_acknowledged(client, &shape).await? {
-                fold::fold(&fence, term).await?;
+                fold::fold(&fence, term, 0).await?;
             }
             if request.full {
                 registered.backfill += 1;
@@ -139,6 +140,7 @@ impl PgLedger {
             after: AfterDiff::default(),
             marked: false,
             recent: false,
+            ahead: Ahead::default(),
             open: AtomicBool::new(false),
         });
         Ok(Opened {

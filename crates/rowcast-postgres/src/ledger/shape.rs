@@ -105,6 +105,12 @@ impl Shape {
         )
     }
 
+    /// What whoever reads state locks before the snapshot is taken: a fold may empty the intents in a
+    /// way that does not wait for older snapshots.
+    pub(super) fn read_together(&self) -> String {
+        format!("{}, {}", self.own("state"), self.own("intent"))
+    }
+
     /// Whether rows of state may have successors in `recent`.
     pub(super) fn has_recent(&self) -> bool {
         self.recent.load(Ordering::Acquire)

@@ -38,9 +38,13 @@ impl PgLedger {
                     attempt += 1;
                     tokio::time::sleep(pause(attempt)).await;
                 }
-                result => return result.map_err(layout::not_writable),
+                Ok(()) => break,
+                Err(reason) => return Err(layout::not_writable(reason)),
             }
         }
+        let acknowledged = step.whole.iter().map(|whole| whole.settled.len()).sum();
+        session.fold_ahead(self.state_connector(), lease, &step.open, acknowledged);
+        Ok(())
     }
 
     /// A lost answer to COMMIT is looked up, so that no step counts twice.

@@ -8,7 +8,7 @@ use rowcast_postgres::ledger::PgLedger;
 
 use crate::harness::{World, lose};
 
-async fn with_rows(name: &str, rows: i64) -> World {
+pub(crate) async fn with_rows(name: &str, rows: i64) -> World {
     let world = World::new(name).await;
     world
         .sql(&format!(
@@ -19,10 +19,10 @@ async fn with_rows(name: &str, rows: i64) -> World {
 }
 
 /// A run that has found its changes.
-struct Run {
-    ledger: PgLedger,
-    lease: Arc<Lease>,
-    changes: Vec<Change>,
+pub(crate) struct Run {
+    pub(crate) ledger: PgLedger,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) changes: Vec<Change>,
 }
 
 async fn start(world: &World) -> Run {
@@ -36,7 +36,7 @@ async fn start(world: &World) -> Run {
 
 impl Run {
     /// Announces some of the changes under one intent.
-    async fn announce(&self, id: i64, changes: &[Change]) {
+    pub(crate) async fn announce(&self, id: i64, changes: &[Change]) {
         let items = changes.iter().map(|change| IntentItem {
             key: change.key.clone(),
             operation: Operation::Upsert,
@@ -56,7 +56,7 @@ impl Run {
     }
 
     /// Acknowledges an intent over these changes as a whole.
-    async fn acknowledge(&self, world: &World, intent: i64, changes: &[Change]) {
+    pub(crate) async fn acknowledge(&self, world: &World, intent: i64, changes: &[Change]) {
         let settled = world.delivered(changes).settled;
         let step = Step {
             whole: vec![Whole { intent, settled }],
@@ -65,23 +65,23 @@ impl Run {
         self.ledger.commit(&self.lease, step).await.unwrap();
     }
 
-    async fn deliver(&self, world: &World, intent: i64, changes: &[Change]) {
+    pub(crate) async fn deliver(&self, world: &World, intent: i64, changes: &[Change]) {
         self.announce(intent, changes).await;
         self.acknowledge(world, intent, changes).await;
     }
 
-    async fn finish(&self) {
+    pub(crate) async fn finish(&self) {
         let mut report = RunReport::new("s".into(), self.lease.run, 0);
         report.status = RunStatus::Succeeded;
         self.ledger.finish(&self.lease, &report).await.unwrap();
     }
 }
 
-async fn in_state(world: &World) -> i64 {
+pub(crate) async fn in_state(world: &World) -> i64 {
     world.number("SELECT count(*) FROM _rowcast.state_1").await
 }
 
-async fn rows(world: &World) -> i64 {
+pub(crate) async fn rows(world: &World) -> i64 {
     world.number("SELECT rows FROM _rowcast.progress").await
 }
 

@@ -10,6 +10,7 @@ mod duplicates;
 mod elsewhere;
 mod fencing;
 mod folding;
+mod folding_ahead;
 mod guards;
 mod harness;
 mod layouts;

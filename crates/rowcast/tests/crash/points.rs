@@ -22,6 +22,8 @@ pub(crate) enum Needs {
     NewMapping,
     /// New rows and nothing else, in half the worlds after a crash that left some acknowledged.
     Additions,
+    /// The same, and they are folded while the run goes on.
+    Ahead,
     /// A mode that skips removed rows.
     Skips,
     /// Changes that are written beside state and moved into it at once.
@@ -60,7 +62,7 @@ const fn only(kind: Kind, name: &'static str, needs: Needs, passages: u64) -> Po
     }
 }
 
-use Needs::{Additions, BadRecord, Changes, EarlierCrash, NewMapping, Recent, Retry, Skips};
+use Needs::{Additions, Ahead, BadRecord, Changes, EarlierCrash, NewMapping, Recent, Retry, Skips};
 
 /// Removals go first and alone, so that a run has two windows at least.
 pub(crate) const POINTS: &[Point] = &[
@@ -80,6 +82,9 @@ pub(crate) const POINTS: &[Point] = &[
     point("ledger-mark-written", Additions, 1),
     point("ledger-step-committed", Changes, 3),
     point("ledger-mark-committed", Additions, 1),
+    point("ledger-ahead-before", Ahead, 1),
+    point("ledger-ahead-written", Ahead, 1),
+    point("ledger-ahead-folded", Ahead, 1),
     point("window-intent-committed", Changes, 2),
     point("request-before", Changes, 6),
     only(Kind::Postgres, "postgres-destination-written", Changes, 6),

@@ -26,6 +26,9 @@ const BESIDE: &str = "0:1000:200";
 /// The same, and moves them all.
 const MOVED: &str = "0:1000:0";
 
+/// Runs fold what they acknowledged while they go on, however little it is.
+const AT_ONCE: &str = "1:1:1000";
+
 /// A lease lasts three timeouts and at least 3 s: with this one exactly 3 s.
 const TIMEOUT: &str = "1s";
 
@@ -58,6 +61,8 @@ pub(crate) struct World {
     streams: [Stream; 2],
     /// Where changes are written, unless as everywhere.
     recent: Option<&'static str>,
+    /// Whether runs fold while they go on.
+    ahead: bool,
 }
 
 impl World {
@@ -113,6 +118,7 @@ impl World {
             target,
             streams,
             recent: seed.is_multiple_of(2).then_some(BESIDE),
+            ahead: false,
         };
         for at in 0..2 {
             world.map(at);
@@ -124,8 +130,20 @@ impl World {
 
     /// Kills a run at a point, changes the source before and after, and lets runs come to rest.
     pub(crate) async fn cross(&mut self, point: Point) {
-        if point.needs == Needs::Additions {
-            return self.cross_with_additions(point).await;
+        match point.needs {
+            Needs::Additions => return self.cross_with_additions(point).await,
+            Needs::Ahead => {
+                let recent = self.recent.replace(MOVED);
+                // Nothing is folded early while changes lie beside state.
+                self.change(0, Table::before).await;
+                self.settle(0).await;
+                self.ahead = true;
+                self.cross_with_additions(point).await;
+                self.ahead = false;
+                self.recent = recent;
+                return;
+            }
+            _ => {}
         }
         let at = usize::from(point.needs == Needs::Skips);
         if point.needs == Needs::EarlierCrash {
@@ -146,6 +164,7 @@ impl World {
             | Needs::EarlierCrash
             | Needs::Skips
             | Needs::Additions
+            | Needs::Ahead
             | Needs::Recent => {}
         }
         let passage = 1 + self.chance.below(point.passages);
@@ -253,6 +272,9 @@ impl World {
         }
         if let Some(policy) = self.recent {
             command.env("ROWCAST_RECENT", policy);
+        }
+        if self.ahead {
+            command.env("ROWCAST_FOLD_AHEAD", AT_ONCE);
         }
         let ended = tokio::task::spawn_blocking(move || command::run(command));
         ended.await.expect("run rowcast")

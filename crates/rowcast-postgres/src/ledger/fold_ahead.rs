@@ -1,0 +1,357 @@
+//! Folding while sending: most new rows of a large run are in state before the run ends.
+//!
+//! Whenever enough records were acknowledged as whole intents, one chunk of them moves into state, on
+//! a connection of its own, while the run goes on. It is an offer: without a connection, after a
+//! failure of any kind, or for keys in no order (a primary key is cheaper to make at the end than to
+//! fill all over), the end of the run folds what is left (`fold`). A chunk must never fail a run, nor
+//! make a step or a renewal of the lease wait.
+//!
+//! A chunk is one statement that deletes the intents whose rows it inserts, so it may be repeated,
+//! cut or late: whatever state and intents say together stays the same. Who reads both does so in one
+//! snapshot. It needs no hold on the sync's row that would keep renewals out, because whoever takes
+//! the lease folds first, and a fold locks the intents: it waits for a chunk that is going on, and a
+//! later one finds nothing. The weakest lock of the sync's row is enough to keep a reset away, which
+//! drops both tables.
+//!
+//! There is no deadlock. A chunk holds the sync's row, then the intents, then state, in the order of
+//! a fold and of a reset, and waits for no row: steps touch other intents, and other keys of state,
+//! because a run that folds ahead has seen in its snapshot that no key comes twice. Should it wait
+//! all the same, it gives up long before the server looks for deadlocks.
+
+use std::time::{Duration, Instant};
+
+use rowcast_core::ledger::{Intent, Lease};
+use rowcast_core::{Key, Reason, killpoint};
+use tokio::task::{JoinError, JoinSet};
+use tokio_postgres::SimpleQueryMessage;
+
+use super::extract::Extracted;
+use super::shape::Shape;
+use super::{Session, cost, lease as leases};
+use crate::connect::{Connection, Connector, db_error};
+
+/// When acknowledged rows are folded while the run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoldAhead {
+    /// In runs that add so many rows.
+    pub from: u64,
+    /// So many at a time, at least.
+    pub chunk: u64,
+    /// When at most so many thousandths of the intents begin before the last key of the one before.
+    pub unordered: u64,
+}
+
+impl FoldAhead {
+    /// A chunk takes a tenth of a second, which the end of a run may have to wait for. With fewer
+    /// rows there would be no more than a few chunks, for the price of a login.
+    pub(super) const DEFAULT: Self = Self {
+        from: 200_000,
+        chunk: 50_000,
+        unordered: 100,
+    };
+
+    /// The policy of this process: outside of release builds a test may name another.
+    #[cfg(debug_assertions)]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a switch of tests, not of people"
+    )]
+    pub(super) fn in_force() -> Self {
+        let numbers = |text: String| -> Option<Self> {
+            let mut parts = text.split(':').map(|part| part.parse().ok());
+            let mut next = || parts.next().flatten();
+            Some(Self {
+                from: next()?,
+                chunk: next()?,
+                unordered: next()?,
+            })
+        };
+        let named = std::env::var("ROWCAST_FOLD_AHEAD").ok();
+        named.and_then(numbers).unwrap_or(Self::DEFAULT)
+    }
+
+    /// The policy of this process.
+    #[cfg(not(debug_assertions))]
+    pub(super) fn in_force() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A chunk waits so long for a lock: less than the second after which a server looks for deadlocks.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A transaction whose worker the network took away ends by itself.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What one run folds ahead.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    /// `None`: nothing is folded ahead, or not any more.
+    policy: Option<FoldAhead>,
+    /// Whether the run that rows without one belong to may be settled: state is smaller than what is added.
+    settles: bool,
+    /// Records that were acknowledged since the last chunk began.
+    waiting: u64,
+    folded: u64,
+    order: Order,
+    hand: Option<Hand>,
+    going: JoinSet<Result<(Hand, u64), Reason>>,
+    /// Whether a connection was lost, and with it the account of what it wrote.
+    lost: bool,
+}
+
+/// In which order keys are announced.
+#[derive(Debug, Default)]
+struct Order {
+    last: Option<Key>,
+    intents: u64,
+    fallen: u64,
+}
+
+/// A connection, and what was settled over it.
+#[derive(Debug)]
+struct Hand {
+    connection: Connection,
+    /// Rows of this run are the ones that carry no run.
+    is_base: bool,
+}
+
+/// Everything a chunk needs to know of its run.
+#[derive(Debug)]
+struct Task {
+    connector: Connector,
+    shape: Shape,
+    epoch: i64,
+    generation: i64,
+    run: i64,
+    settles: bool,
+    patience: Duration,
+}
+
+impl Ahead {
+    /// What a run that found these changes does.
+    pub(super) fn of(policy: Option<FoldAhead>, found: &Extracted, shape: &Shape) -> Self {
+        let counts = &found.counts;
+        let unique = found.unique || found.checked;
+        let pays = |policy: &FoldAhead| counts.added >= policy.from.max(1);
+        Self {
+            // What is recent would have to be absorbed first.
+            policy: policy.filter(|policy| pays(policy) && unique && !shape.has_recent()),
+            settles: counts.state_rows <= counts.added,
+            ..Self::default()
+        }
+    }
+
+    /// Notes what was announced.
+    fn announced(&mut self, intents: &[Intent]) {
+        if self.policy.is_none() {
+            return;
+        }
+        for intent in intents {
+            let (Some(first), Some(last)) = (intent.items.first(), intent.items.last()) else {
+                continue;
+            };
+            self.order.intents += 1;
+            self.order.fallen += u64::from(self.order.last.as_ref() > Some(&first.key));
+            self.order.last = Some(last.key.clone());
+        }
+    }
+
+    /// Notes what was acknowledged, and begins a chunk when it is time.
+    fn acknowledged(&mut self, records: usize, task: impl FnOnce(bool) -> Task) {
+        self.waiting += records as u64;
+        while let Some(ended) = self.going.try_join_next() {
+            self.took(ended);
+        }
+        let Some(policy) = self.policy else { return };
+        if self.waiting < policy.chunk || !self.going.is_empty() {
+            return;
+        }
+        if self.order.fallen * 1_000 > self.order.intents * policy.unordered {
+            tracing::debug!("new keys come in no order, so the end of the run folds them");
+            self.policy = None;
+            return;
+        }
+        self.waiting = 0;
+        let hand = self.hand.take();
+        let task = task(self.settles);
+        self.going.spawn(async move {
+            let hand = match hand {
+                Some(hand) => hand,
+                None => task.open().await?,
+            };
+            let rows = task.fold(&hand).await?;
+            Ok((hand, rows))
+        });
+    }
+
+    fn took(&mut self, ended: Result<Result<(Hand, u64), Reason>, JoinError>) {
+        match ended {
+            Ok(Ok((hand, rows))) => {
+                self.folded += rows;
+                self.hand = Some(hand);
+            }
+            Ok(Err(reason)) => {
+                tracing::debug!(%reason, "the end of the run folds the rest");
+                self.give_up();
+            }
+            Err(_) => self.give_up(),
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.policy = None;
+        self.lost = true;
+    }
+
+    /// Waits for the chunk that is going on, for as long as the lease allows, and begins no other.
+    /// Gives the number of rows that are in state.
+    pub(super) async fn end(&mut self, lease: &Lease) -> u64 {
+        self.policy = None;
+        let left = lease.deadline().saturating_duration_since(Instant::now());
+        match tokio::time::timeout(left / 2, self.going.join_next()).await {
+            Ok(Some(ended)) => self.took(ended),
+            Ok(None) => {}
+            // Its server may still be busy: a fold waits for it, or leaves everything to the next run.
+            Err(_) => {
+                self.going.abort_all();
+                self.give_up();
+            }
+        }
+        self.folded
+    }
+
+    /// Waits for nothing: the next run folds, and waits for a chunk that is going on.
+    pub(super) fn leave(&mut self, began: &mut cost::Began) {
+        self.policy = None;
+        if self.lost || self.hand.is_some() || !self.going.is_empty() {
+            began.add(None);
+        }
+        self.going.abort_all();
+    }
+
+    /// Adds what the other connection wrote to the run's account.
+    pub(super) async fn account(&mut self, began: &mut cost::Began) {
+        if let Some(hand) = self.hand.take() {
+            let connection = &hand.connection;
+            let wrote = cost::account(&connection.client, connection.server.version_num).await;
+            began.add(wrote.map(|(bytes, _)| bytes));
+        } else if self.lost {
+            began.add(None);
+        }
+    }
+}
+
+impl Session {
+    /// Notes what a step announced and acknowledged, and begins to fold when that is enough.
+    pub(super) fn fold_ahead(
+        &mut self,
+        connector: &Connector,
+        lease: &Lease,
+        announced: &[Intent],
+        acknowledged: usize,
+    ) {
+        self.ahead.announced(announced);
+        let (shape, patience) = (&self.shape, leases::patience(self.term));
+        self.ahead.acknowledged(acknowledged, |settles| Task {
+            connector: connector.clone(),
+            shape: shape.clone(),
+            epoch: lease.epoch,
+            generation: lease.generation,
+            run: lease.run,
+            settles,
+            patience,
+        });
+    }
+}
+
+impl Task {
+    /// Begins a transaction in which the sync's row is held as `lock` says, while the lease holds.
+    fn begin(&self, lock: &str) -> String {
+        format!(
+            "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}; \
+             SET LOCAL synchronous_commit = off; SELECT 1 / count(*) FROM \
+             (SELECT 1 FROM {} WHERE id = {} AND epoch = {} AND generation = {} {lock}) AS held",
+            LOCK_TIMEOUT.as_millis(),
+            IDLE_TIMEOUT.as_millis(),
+            self.shape.shared("sync"),
+            self.shape.sync,
+            self.epoch,
+            self.generation,
+        )
+    }
+
+    async fn ask(
+        &self,
+        connection: &Connection,
+        sql: &str,
+    ) -> Result<Vec<SimpleQueryMessage>, Reason> {
+        let asked = connection.client.simple_query(sql).await;
+        asked.map_err(|error| db_error(&error, "folding acknowledged intents while sending"))
+    }
+
+    /// A connection, over which the run that rows without one belong to is settled. This needs the
+    /// lease for a moment: a later run may settle it otherwise.
+    async fn open(&self) -> Result<Hand, Reason> {
+        let connection = self.connector.connect().await?;
+        connection.wait_at_most(Some(self.patience));
+        let (progress, sync, run) = (self.shape.shared("progress"), self.shape.sync, self.run);
+        let mut sql = self.begin("FOR SHARE");
+        if self.settles {
+            sql.push_str(&format!(
+                "; UPDATE {progress} SET base_run = {run} WHERE sync_id = {sync} \
+                 AND NOT EXISTS (SELECT 1 FROM {} WHERE run IS NULL)",
+                self.shape.own("state"),
+            ));
+        }
+        sql.push_str(&format!(
+            "; SELECT base_run IS NOT DISTINCT FROM {run} AS is_base FROM {progress} WHERE sync_id = {sync}; COMMIT"
+        ));
+        let messages = self.ask(&connection, &sql).await?;
+        let is_base = messages.iter().any(|message| match message {
+            SimpleQueryMessage::Row(row) => row.try_get("is_base").ok().flatten() == Some("t"),
+            _ => false,
+        });
+        Ok(Hand {
+            connection,
+            is_base,
+        })
+    }
+
+    /// Folds one chunk. Gives the number of rows.
+    async fn fold(&self, hand: &Hand) -> Result<u64, Reason> {
+        let connection = &hand.connection;
+        killpoint::reach("ledger-ahead-before");
+        let sql = format!("{}; {}", self.begin("FOR KEY SHARE"), self.chunk(hand));
+        let messages = self.ask(connection, &sql).await?;
+        killpoint::reach("ledger-ahead-written");
+        self.ask(connection, "COMMIT").await?;
+        killpoint::reach("ledger-ahead-folded");
+        let rows = messages.iter().rev().find_map(|message| match message {
+            SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
+            _ => None,
+        });
+        Ok(rows.unwrap_or(0))
+    }
+
+    /// Moves everything of this run that is acknowledged, in the order of its delivery. The intents
+    /// of one epoch are those of one run.
+    fn chunk(&self, hand: &Hand) -> String {
+        let shape = &self.shape;
+        let names = shape.names("");
+        let (column, value) = if hand.is_base {
+            ("", String::new())
+        } else {
+            (", run", format!(", {}", self.run))
+        };
+        format!(
+            "WITH taken AS (DELETE FROM {intent} WHERE epoch = {epoch} AND acknowledged \
+             RETURNING intent, {names}, hs) INSERT INTO {state} ({names}, h{column}) \
+             SELECT {keys}, unnest(hs){value} FROM (SELECT * FROM taken ORDER BY intent) AS i",
+            intent = shape.own("intent"),
+            state = shape.own("state"),
+            epoch = self.epoch,
+            keys = shape.unnested(""),
+        )
+    }
+}
