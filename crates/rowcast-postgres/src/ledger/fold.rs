@@ -12,6 +12,7 @@ use rowcast_core::{Code, Reason, killpoint};
 use tokio_postgres::types::Type;
 
 use super::commit::Fence;
+use super::fold_ahead::Folded;
 use super::recent;
 use super::shape::Shape;
 use crate::connect::db_error;
@@ -52,7 +53,7 @@ enum Way {
 ///
 /// # Errors
 /// The lease is lost, the database fails; then nothing was folded and nothing is lost.
-pub(super) async fn fold(fence: &Fence<'_>, term: Duration, ahead: u64) -> Result<u64, Reason> {
+pub(super) async fn fold(fence: &Fence<'_>, term: Duration, ahead: Folded) -> Result<u64, Reason> {
     let asked = Instant::now();
     killpoint::reach("ledger-fold-before");
     let (folded, asked) = fence
@@ -65,7 +66,7 @@ pub(super) async fn fold(fence: &Fence<'_>, term: Duration, ahead: u64) -> Resul
                 &format!("LOCK TABLE {intents} IN SHARE ROW EXCLUSIVE MODE"),
             )
             .await?;
-            let due = look(fence, ahead as i64).await?;
+            let due = look(fence, ahead.rows as i64).await?;
             let rows = due.records + due.ahead;
             if rows == 0 {
                 return Ok((0, asked));
@@ -76,7 +77,7 @@ pub(super) async fn fold(fence: &Fence<'_>, term: Duration, ahead: u64) -> Resul
             if due.ahead > 0 && due.open == 0 {
                 give_space_back(fence).await?;
             }
-            if rows >= ANALYZE_MIN {
+            if rows >= ANALYZE_MIN && !ahead.analyzed {
                 // A planner that believes the table is empty would choose badly next time.
                 run(fence, &format!("ANALYZE {}", fence.shape.own("state"))).await?;
             }

@@ -42,11 +42,11 @@ pub struct FoldAhead {
 }
 
 impl FoldAhead {
-    /// A chunk takes a tenth of a second, which the end of a run may have to wait for. With fewer
+    /// A chunk takes a fortieth of a second, which the end of a run may have to wait for. With fewer
     /// rows there would be no more than a few chunks, for the price of a login.
     pub(super) const DEFAULT: Self = Self {
         from: 200_000,
-        chunk: 50_000,
+        chunk: 20_000,
         unordered: 100,
     };
 
@@ -92,12 +92,22 @@ pub(super) struct Ahead {
     settles: bool,
     /// Records that were acknowledged since the last chunk began.
     waiting: u64,
-    folded: u64,
+    folded: Folded,
+    /// How many rows the run adds.
+    added: u64,
     order: Order,
     hand: Option<Hand>,
-    going: JoinSet<Result<(Hand, u64), Reason>>,
+    going: JoinSet<Result<(Hand, Folded), Reason>>,
     /// Whether a connection was lost, and with it the account of what it wrote.
     lost: bool,
+}
+
+/// What is in state before the end of a run.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Folded {
+    pub(super) rows: u64,
+    /// Whether the planner knows of most rows that the run adds.
+    pub(super) analyzed: bool,
 }
 
 /// In which order keys are announced.
@@ -125,6 +135,8 @@ struct Task {
     generation: i64,
     run: i64,
     settles: bool,
+    /// Whether the planner is to hear of the rows after this chunk.
+    analyzes: bool,
     patience: Duration,
 }
 
@@ -138,6 +150,7 @@ impl Ahead {
             // What is recent would have to be absorbed first.
             policy: policy.filter(|policy| pays(policy) && unique && !shape.has_recent()),
             settles: counts.state_rows <= counts.added,
+            added: counts.added,
             ..Self::default()
         }
     }
@@ -158,7 +171,7 @@ impl Ahead {
     }
 
     /// Notes what was acknowledged, and begins a chunk when it is time.
-    fn acknowledged(&mut self, records: usize, task: impl FnOnce(bool) -> Task) {
+    fn acknowledged(&mut self, records: usize, task: impl FnOnce(&Self) -> Task) {
         self.waiting += records as u64;
         while let Some(ended) = self.going.try_join_next() {
             self.took(ended);
@@ -172,23 +185,30 @@ impl Ahead {
             self.policy = None;
             return;
         }
+        let task = task(self);
         self.waiting = 0;
         let hand = self.hand.take();
-        let task = task(self.settles);
         self.going.spawn(async move {
             let hand = match hand {
                 Some(hand) => hand,
                 None => task.open().await?,
             };
-            let rows = task.fold(&hand).await?;
-            Ok((hand, rows))
+            let folded = task.fold(&hand).await?;
+            Ok((hand, folded))
         });
     }
 
-    fn took(&mut self, ended: Result<Result<(Hand, u64), Reason>, JoinError>) {
+    /// Whether the chunk that begins now makes it most of the rows that the run adds: then it is time
+    /// to tell the planner, which takes as long as several chunks and had better not wait for the end.
+    fn is_most(&self) -> bool {
+        !self.folded.analyzed && (self.folded.rows + self.waiting) * 4 >= self.added * 3
+    }
+
+    fn took(&mut self, ended: Result<Result<(Hand, Folded), Reason>, JoinError>) {
         match ended {
-            Ok(Ok((hand, rows))) => {
-                self.folded += rows;
+            Ok(Ok((hand, folded))) => {
+                self.folded.rows += folded.rows;
+                self.folded.analyzed |= folded.analyzed;
                 self.hand = Some(hand);
             }
             Ok(Err(reason)) => {
@@ -205,8 +225,8 @@ impl Ahead {
     }
 
     /// Waits for the chunk that is going on, for as long as the lease allows, and begins no other.
-    /// Gives the number of rows that are in state.
-    pub(super) async fn end(&mut self, lease: &Lease) -> u64 {
+    /// Says what is in state.
+    pub(super) async fn end(&mut self, lease: &Lease) -> Folded {
         self.policy = None;
         let left = lease.deadline().saturating_duration_since(Instant::now());
         match tokio::time::timeout(left / 2, self.going.join_next()).await {
@@ -253,13 +273,14 @@ impl Session {
     ) {
         self.ahead.announced(announced);
         let (shape, patience) = (&self.shape, leases::patience(self.term));
-        self.ahead.acknowledged(acknowledged, |settles| Task {
+        self.ahead.acknowledged(acknowledged, |ahead| Task {
             connector: connector.clone(),
             shape: shape.clone(),
             epoch: lease.epoch,
             generation: lease.generation,
             run: lease.run,
-            settles,
+            settles: ahead.settles,
+            analyzes: ahead.is_most(),
             patience,
         });
     }
@@ -318,8 +339,8 @@ impl Task {
         })
     }
 
-    /// Folds one chunk. Gives the number of rows.
-    async fn fold(&self, hand: &Hand) -> Result<u64, Reason> {
+    /// Folds one chunk.
+    async fn fold(&self, hand: &Hand) -> Result<Folded, Reason> {
         let connection = &hand.connection;
         killpoint::reach("ledger-ahead-before");
         let sql = format!("{}; {}", self.begin("FOR KEY SHARE"), self.chunk(hand));
@@ -331,7 +352,20 @@ impl Task {
             SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
             _ => None,
         });
-        Ok(rows.unwrap_or(0))
+        Ok(Folded {
+            rows: rows.unwrap_or(0),
+            analyzed: self.analyzes && self.analyze(connection).await,
+        })
+    }
+
+    /// Tells the planner. Whether it was told: somebody else may be at it.
+    async fn analyze(&self, connection: &Connection) -> bool {
+        let sql = format!(
+            "SET LOCAL lock_timeout = {}; ANALYZE {}",
+            LOCK_TIMEOUT.as_millis(),
+            self.shape.own("state")
+        );
+        self.ask(connection, &sql).await.is_ok()
     }
 
     /// Moves everything of this run that is acknowledged, in the order of its delivery. The intents

@@ -13,7 +13,7 @@ use tokio_postgres::types::Type;
 
 use super::commit::Fence;
 use super::finish::AfterDiff;
-use super::fold_ahead::Ahead;
+use super::fold_ahead::{Ahead, Folded};
 use super::model::Model;
 use super::recovery::read_intents;
 use super::row_log::Logged;
@@ -74,7 +74,7 @@ impl PgLedger {
                 open: &open,
             };
             if lease::has_acknowledged(client, &shape).await? {
-                fold::fold(&fence, term, 0).await?;
+                fold::fold(&fence, term, Folded::default()).await?;
             }
             if request.full {
                 registered.backfill += 1;

@@ -166,6 +166,25 @@ async fn rule_4_whoever_looks_while_chunks_are_folded_finds_each_row_once() {
 }
 
 #[tokio::test]
+async fn the_planner_knows_of_rows_that_were_folded_while_their_run_went_on() {
+    let world = with_rows("ahead_planner", 2_000).await;
+    let run = start(&world, AT_ONCE).await;
+    for (changes, id) in run.changes.chunks(400).zip(1..) {
+        run.deliver(&world, id, changes).await;
+        let there = format!(
+            "SELECT count(*) / {} FROM _rowcast.state_1",
+            400 * id.min(4)
+        );
+        until(&world, &there).await;
+    }
+    run.finish().await;
+    let known = "SELECT reltuples::bigint FROM pg_class WHERE oid = '_rowcast.state_1'::regclass";
+    assert!(world.number(known).await >= 1_500);
+    world.assert_counted().await;
+    assert_eq!(world.run().await.list(), "");
+}
+
+#[tokio::test]
 async fn rule_13_a_takeover_waits_for_a_chunk_that_is_on_its_way() {
     let world = with_rows("ahead_takeover", 4).await;
     let run = start(&world, AT_ONCE).await;
