@@ -13,10 +13,10 @@
 //! later one finds nothing. The weakest lock of the sync's row is enough to keep a reset away, which
 //! drops both tables.
 //!
-//! There is no deadlock. A chunk holds the sync's row, then the intents, then state, in the order of
-//! a fold and of a reset, and waits for no row: steps touch other intents, and other keys of state,
-//! because a run that folds ahead has seen in its snapshot that no key comes twice. Should it wait
-//! all the same, it gives up long before the server looks for deadlocks.
+//! There is no deadlock. A chunk locks the sync's row, then the intents, then state, as a fold does; a
+//! reset begins with the sync's row for itself. It waits for no row: steps touch other intents, and
+//! other keys of state, because a run that folds ahead has seen in its snapshot that no key comes
+//! twice. Should it wait all the same, it gives up long before the server looks for deadlocks.
 
 use std::time::{Duration, Instant};
 
