@@ -29,6 +29,8 @@ struct Chunk {
 enum State {
     Idle(Box<dyn ChangeReader>),
     Busy(AbortOnDropHandle<Chunk>),
+    /// Prepared, and not taken yet.
+    Done(Box<Chunk>),
     /// Reading failed; there is nothing more.
     Over,
 }
@@ -61,21 +63,20 @@ impl Ahead {
     pub(crate) async fn rewind(&mut self) -> Result<bool, Reason> {
         match &mut self.state {
             State::Idle(reader) => reader.rewind().await,
-            State::Busy(_) | State::Over => Err(Reason::defect(
+            State::Busy(_) | State::Done(_) | State::Over => Err(Reason::defect(
                 "the change set was read again before its end",
             )),
         }
     }
 
-    /// The next changes, decided about; empty at the end.
+    /// The next changes, decided about; empty at the end. Dropped before that, it loses nothing.
     pub(crate) async fn next(&mut self, pass: Pass) -> Result<Vec<Prepared>, Reason> {
         self.start(pass);
-        let State::Busy(task) = std::mem::replace(&mut self.state, State::Over) else {
+        self.arrival().await?;
+        let State::Done(chunk) = std::mem::replace(&mut self.state, State::Over) else {
             return Ok(Vec::new());
         };
-        let Chunk { reader, prepared } = task.await.map_err(|error| {
-            Reason::defect("preparing records stopped in the middle").detail(error.to_string())
-        })?;
+        let Chunk { reader, prepared } = *chunk;
         let prepared = prepared?;
         self.state = State::Idle(reader);
         if !prepared.is_empty() {
@@ -83,6 +84,19 @@ impl Ahead {
             self.start(pass);
         }
         Ok(prepared)
+    }
+
+    /// Until the chunk that is being prepared is there. Dropped before that, it loses nothing.
+    pub(crate) async fn arrival(&mut self) -> Result<(), Reason> {
+        if let State::Busy(task) = &mut self.state {
+            let ended = task.await;
+            self.state = State::Over;
+            let chunk = ended.map_err(|error| {
+                Reason::defect("preparing records stopped in the middle").detail(error.to_string())
+            })?;
+            self.state = State::Done(Box::new(chunk));
+        }
+        Ok(())
     }
 
     fn start(&mut self, pass: Pass) {

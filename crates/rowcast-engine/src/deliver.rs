@@ -8,11 +8,13 @@ mod publishing;
 mod requests;
 mod settling;
 mod steps;
+mod window;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use rowcast_core::{
     BoxFuture, Capabilities, Code, Destination, Lease, Ledger, Quota, Reason, killpoint,
 };
@@ -28,24 +30,7 @@ use crate::spill::Spill;
 use crate::supply::{Found, Job, Supply};
 use crate::writes::{Writes, Written};
 
-/// Open windows together hold at least this many records, whatever the batches.
-const ANNOUNCED_MIN: usize = 1_000;
-
-/// Records of one window at most, unless one batch is larger.
-const WINDOW_RECORDS_MAX: usize = 500;
-
-/// The same for a destination that takes a whole window in less than a commit lasts (ADR 14).
-const WINDOW_RECORDS_FAST: usize = 1_000;
-
-/// What a fast destination takes in this time is announced ahead, so that requests never wait for
-/// a commit.
-const COMMIT_SECONDS: f64 = 0.02;
-
-/// Windows that are got ready, or announced ahead, at most.
-const WINDOWS_AHEAD: usize = 4;
-
-/// The first window, before the rate is known.
-const WINDOW_RECORDS_FIRST: usize = 100;
+use self::window::{Pace, Window};
 
 /// After a cancel, requests in flight may still answer for so long.
 pub(crate) const GRACE: Duration = Duration::from_secs(8);
@@ -70,6 +55,7 @@ enum Event {
     Answered(Written),
     Committed(Result<(), Reason>),
     Reserved(Result<(), Reason>),
+    Supplied(Result<(), Reason>),
     Cancelled,
     Renewed,
     Time,
@@ -88,33 +74,6 @@ struct Committing {
     future: BoxFuture<'static, Result<(), Reason>>,
     carried: Carried,
     jobs: Vec<Job>,
-}
-
-/// How fast records were answered lately.
-struct Pace {
-    per_second: f64,
-    answered: usize,
-    since: Instant,
-}
-
-impl Pace {
-    /// Rates are taken over at least this long.
-    const SPAN_MIN: Duration = Duration::from_millis(250);
-
-    fn answered(&mut self, records: usize, now: Instant) {
-        self.answered += records;
-        let span = now.saturating_duration_since(self.since);
-        if span >= Self::SPAN_MIN {
-            let lately = self.answered as f64 / span.as_secs_f64();
-            self.per_second = if self.per_second == 0.0 {
-                lately
-            } else {
-                0.5 * self.per_second + 0.5 * lately
-            };
-            self.answered = 0;
-            self.since = now;
-        }
-    }
 }
 
 /// What delivery works with.
@@ -136,6 +95,8 @@ pub(crate) struct Delivery {
     supply: Supply,
     pub acks: Acknowledgements,
     spill: Spill,
+    /// More is being read and mapped, which the next window wants.
+    hungry: bool,
     sendable: VecDeque<Job>,
     waiting: Vec<(Instant, Job)>,
     /// In the order they started; few, so a list is as good as a map, and its order is known.
@@ -175,6 +136,7 @@ impl Delivery {
             supply,
             acks: Acknowledgements::default(),
             spill: Spill::default(),
+            hungry: false,
             sendable: VecDeque::new(),
             waiting: Vec::new(),
             in_flight: Vec::new(),
@@ -186,11 +148,7 @@ impl Delivery {
             wake: None,
             alarm: None,
             lease_waited: None,
-            pace: Pace {
-                per_second: 0.0,
-                answered: 0,
-                since: began,
-            },
+            pace: Pace::since(began),
             allowance: None,
             began,
             ends_at,
@@ -259,6 +217,7 @@ impl Delivery {
                 self.requests.abort();
                 return;
             }
+            self.hungry = false;
             if self.stop.is_none() {
                 self.fill().await;
             }
@@ -286,8 +245,8 @@ impl Delivery {
                     }
                 }
                 Event::Committed(result) => self.committed(result),
-                Event::Reserved(Ok(())) => {}
-                Event::Reserved(Err(reason)) => self.fail(reason),
+                Event::Reserved(Ok(())) | Event::Supplied(Ok(())) => {}
+                Event::Reserved(Err(reason)) | Event::Supplied(Err(reason)) => self.fail(reason),
                 Event::Cancelled => self.cancelled(),
                 Event::Renewed | Event::Time => {}
             }
@@ -329,54 +288,31 @@ impl Delivery {
         }
     }
 
-    fn window_records(&self) -> usize {
-        let batch = self.capabilities.batch_records_max.max(1);
-        let second = if self.pace.per_second > 0.0 {
-            self.pace.per_second as usize
-        } else {
-            WINDOW_RECORDS_FIRST.max(batch.saturating_mul(self.concurrency()))
-        };
-        let most = if self.during_commit() > WINDOW_RECORDS_MAX {
-            WINDOW_RECORDS_FAST
-        } else {
-            WINDOW_RECORDS_MAX
-        };
-        second.min(most).max(batch)
+    fn window(&self) -> Window {
+        Window::of(&self.capabilities, self.pace.per_second())
     }
 
     fn concurrency(&self) -> usize {
         self.capabilities.concurrency_max.max(1)
     }
 
-    /// The intent window: most records announced and not settled.
-    fn announced_max(&self) -> usize {
-        // A destination that keeps its own progress is sent nothing twice, whatever is announced: it
-        // gets one batch ahead, so that none of its connections waits for a commit.
-        let ahead = usize::from(self.capabilities.exactly_once);
-        let in_flight =
-            (self.concurrency() + ahead).saturating_mul(self.capabilities.batch_records_max.max(1));
-        let window = self.window_records();
-        ANNOUNCED_MIN
-            .max(in_flight)
-            .min(in_flight.max(2 * window))
-            .max(self.during_commit().min(WINDOWS_AHEAD * window))
-    }
-
-    /// Records that the destination takes while a commit lasts; 0 while its pace is not known.
-    fn during_commit(&self) -> usize {
-        (self.pace.per_second * COMMIT_SECONDS) as usize
-    }
-
     async fn fill(&mut self) {
-        let window = self.window_records();
-        let room = self.announced_max().saturating_sub(self.acks.announced());
-        let target = room.clamp(window, WINDOWS_AHEAD * window);
+        let target = self.window().wanted(self.acks.announced());
         if self.acks.waiting() >= crate::acknowledge::STEP_RECORDS_MAX {
             return;
         }
         let mut found = Vec::new();
+        // Requests that may start, have been answered or are being announced don't wait for what
+        // comes after them.
+        let moving = self.is_moving() || self.committing.is_some();
         let filling = self.supply.fill(target, &mut found);
-        if let Err(reason) = self.requests.during(filling).await {
+        let filled = if moving {
+            filling.now_or_never()
+        } else {
+            Some(self.requests.during(filling).await)
+        };
+        self.hungry = filled.is_none();
+        if let Some(Err(reason)) = filled {
             self.fail(reason);
         }
         let now = self.parts.clock.now();
@@ -391,7 +327,7 @@ impl Delivery {
             }
         }
         // Nothing is on its way that could bring more: what there is must go.
-        if self.acks.announced() == 0 && self.supply.ready.is_empty() {
+        if !self.hungry && self.acks.announced() == 0 && self.supply.ready.is_empty() {
             self.supply.close_all();
         }
     }
@@ -446,6 +382,8 @@ impl Delivery {
             committing,
             allowance,
             cancelled_at,
+            supply,
+            hungry,
             ..
         } = self;
         tokio::select! {
@@ -454,6 +392,7 @@ impl Delivery {
             result = committed(committing), if committing.is_some() => Event::Committed(result),
             written = requests.next() => Event::Answered(written),
             result = reserved(allowance) => Event::Reserved(result),
+            arrived = supply.arrival(), if *hungry => Event::Supplied(arrived),
             () = renewal.changed() => Event::Renewed,
             () = rung(alarm) => {
                 *alarm = None;

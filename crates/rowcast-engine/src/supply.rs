@@ -222,8 +222,13 @@ impl Supply {
         self.bytes = self.bytes.saturating_sub(note.bytes);
     }
 
+    /// Until more was read and mapped for `fill`.
+    pub(crate) async fn arrival(&mut self) -> Result<(), Reason> {
+        self.ahead.arrival().await
+    }
+
     /// Reads and maps until `target` records are ready, something must be settled without sending,
-    /// or the line stands still.
+    /// or the line stands still. Dropped before that, it loses nothing.
     pub(crate) async fn fill(
         &mut self,
         target: usize,

@@ -6,10 +6,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rowcast_core::settle::Settled;
 use rowcast_core::{Code, Key, Mode, Operation, RunStatus};
 use rowcast_engine::Observer;
 use rowcast_testkit::faulty::Act;
 use rowcast_testkit::memory::{MemoryDestination, MemoryLedger, MemorySync};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use world::{Shape, World};
 
 #[tokio::test(start_paused = true)]
@@ -128,6 +131,31 @@ async fn rule_10_every_change_is_known_before_the_first_request() {
     let order = Arc::new(Order(Mutex::default(), world.memory.clone()));
     world.run_with(|input| input.observer = order.clone()).await;
     assert_eq!(*order.0.lock().unwrap(), ["1200 added, 0 requests"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_ready_is_announced_and_sent_while_more_is_read() {
+    struct Release(Arc<Notify>);
+    impl Observer for Release {
+        fn wants_settled(&self) -> bool {
+            true
+        }
+        fn settled(&self, _: &[Settled]) {
+            self.0.notify_one();
+        }
+    }
+    let shape = Shape {
+        batch: 1,
+        concurrency: 8,
+        ..Shape::default()
+    };
+    let world = World::filled(600, shape);
+    let release = Arc::new(Release(world.ledger.hold_reading(200)));
+    let run = world.run_with(|input| input.observer = release.clone());
+    let report = timeout(Duration::from_secs(3_600), run).await;
+    let report = report.expect("nothing waits for what is not read yet");
+    assert_eq!((report.delivered, report.requests), (600, 600));
+    assert!(world.is_mirrored());
 }
 
 #[tokio::test(start_paused = true)]

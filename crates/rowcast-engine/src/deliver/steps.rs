@@ -9,6 +9,7 @@ use rowcast_core::ledger::{Intent, IntentItem};
 use rowcast_core::{BoxFuture, Reason, killpoint};
 use tracing::Instrument as _;
 
+use super::window::Window;
 use super::{Committing, Delivery};
 use crate::observe::Progress;
 use crate::supply::Job;
@@ -69,8 +70,10 @@ impl Delivery {
 
     /// Takes ready batches and makes intents of them.
     fn announce(&mut self) -> (Vec<Job>, Vec<Intent>) {
-        let window = self.window_records();
-        let limit = self.announced_max();
+        let Window {
+            records: window,
+            announced_max: limit,
+        } = self.window();
         let announced = self.acks.announced();
         let (mut jobs, mut intents) = (Vec::new(), Vec::<Intent>::new());
         let enough = self.supply.ready_records() >= window || self.supply.stands_still();
@@ -155,7 +158,7 @@ impl Delivery {
             done: tally.decided(),
             delivered: tally.delivered,
             rejected: tally.rejected,
-            rate: self.pace.per_second,
+            rate: self.pace.per_second(),
             elapsed: self.parts.clock.now().saturating_duration_since(self.began),
         }
     }

@@ -7,6 +7,7 @@ use rowcast_core::destination::Committed;
 use rowcast_core::ledger::{ChangeSet, DiffRequest, OpenRequest, Opened, Step};
 use rowcast_core::quota::{Quota, Reserved, Spent};
 use rowcast_core::{BoxFuture, Change, ChangeReader, Code, Lease, Ledger, Reason, RunReport};
+use tokio::sync::Notify;
 
 use super::{MemoryLedger, Table, lock, now};
 
@@ -14,14 +15,20 @@ struct Spooled {
     changes: Vec<Change>,
     next: usize,
     rewinds: bool,
+    held: Option<(usize, Arc<Notify>)>,
 }
 
 impl ChangeReader for Spooled {
     fn next(&mut self, max: usize) -> BoxFuture<'_, Result<Vec<Change>, Reason>> {
-        let end = self.changes.len().min(self.next + max);
-        let some = self.changes[self.next..end].to_vec();
-        self.next = end;
-        Box::pin(async { Ok(some) })
+        Box::pin(async move {
+            if let Some((_, signal)) = self.held.take_if(|(after, _)| self.next >= *after) {
+                signal.notified().await;
+            }
+            let end = self.changes.len().min(self.next + max);
+            let some = self.changes[self.next..end].to_vec();
+            self.next = end;
+            Ok(some)
+        })
     }
 
     fn rewind(&mut self) -> BoxFuture<'_, Result<bool, Reason>> {
@@ -115,6 +122,7 @@ impl Ledger for MemoryLedger {
                     changes,
                     next: 0,
                     rewinds: self.sync.rewinds,
+                    held: lock(&self.held).take(),
                 }),
             })
         })

@@ -16,6 +16,7 @@ use rowcast_core::{
     Change, Code, Key, KeyPart, Kind, Lease, Mode, Operation, Reason, Retried, Row, RunReport,
     Value,
 };
+use tokio::sync::Notify;
 
 use super::{Table, lock, now};
 
@@ -101,6 +102,8 @@ pub struct MemoryLedger {
     pub(super) memory: Mutex<Memory>,
     /// Requests used or set aside, by account and beginning of the window.
     pub(super) used: Mutex<BTreeMap<(String, i64), u32>>,
+    /// After so many changes reading waits for the signal.
+    pub(super) held: Mutex<Option<(usize, Arc<Notify>)>>,
     /// Where its clock stands at 0.
     began: Option<Instant>,
 }
@@ -113,6 +116,13 @@ impl MemoryLedger {
             began: Some(now()),
             ..Self::default()
         })
+    }
+
+    /// In the next run, reading waits after about so many changes until the signal is given.
+    pub fn hold_reading(&self, after: usize) -> Arc<Notify> {
+        let signal = Arc::new(Notify::new());
+        *lock(&self.held) = Some((after, signal.clone()));
+        signal
     }
 
     /// The present window of a quota: the first begins when the ledger is made.
