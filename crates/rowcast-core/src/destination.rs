@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::BoxFuture;
+use crate::code::Code;
 use crate::fault::{Fault, Reason};
 use crate::mode::Mode;
 use crate::record::{Batch, Operation, RunContext};
@@ -68,6 +69,23 @@ impl Capabilities {
         self.limit(operation)
             .map_or(most, |limit| limit.records_max.min(most))
             .max(1)
+    }
+
+    /// Refuses a batch that one write can't take.
+    ///
+    /// # Errors
+    /// `Fault::Split`: the batch has too many records.
+    pub fn admit(&self, batch: &Batch) -> Result<(), Fault> {
+        let most = self.records_max(batch.operation);
+        if batch.records.len() <= most {
+            return Ok(());
+        }
+        Err(Fault::Split {
+            reason: Reason::new(
+                Code::RecordTooLarge,
+                format!("a request holds at most {most} records"),
+            ),
+        })
     }
 
     /// Requests that one write of an operation makes.

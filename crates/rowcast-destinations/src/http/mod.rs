@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use rowcast_core::record::Batch;
 use rowcast_core::{
-    BoxFuture, Capabilities, Check, Code, Destination, DestinationConfig, Fault, Outcome, Reason,
+    BoxFuture, Capabilities, Check, Destination, DestinationConfig, Fault, Outcome, Reason,
 };
 
 use self::client::{Client, Lookup, SystemLookup};
@@ -149,20 +149,11 @@ impl Destination for Http {
                     batch.operation
                 ))));
             };
-            if batch.records.len() > self.capabilities.batch_records_max {
-                return Err(Fault::Split {
-                    reason: Reason::new(
-                        Code::RecordTooLarge,
-                        format!(
-                            "a request holds at most {} records",
-                            self.capabilities.batch_records_max
-                        ),
-                    ),
-                });
-            }
+            self.capabilities.admit(batch)?;
+            let id = batch.idempotency_key();
             let preparation = self
                 .settings
-                .prepare(&self.sender.auth, call, batch)
+                .prepare(&self.sender.auth, call, batch, &id)
                 .map_err(Fault::fatal)?;
             // Every record has an outcome before the first is known, so that none can be missed.
             let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.records.len()];
@@ -170,7 +161,6 @@ impl Destination for Http {
                 outcomes[position] = Some(Outcome::Rejected(reason));
             }
             if let Some(prepared) = preparation.request {
-                let id = batch.idempotency_key();
                 let answer = self.sender.send(&prepared, &id).await?;
                 let records: Vec<_> = prepared.held.iter().map(|i| &batch.records[*i]).collect();
                 let reading = self.settings.reading(&self.sender.service, call);
@@ -190,7 +180,8 @@ impl Destination for Http {
         let Some(call) = self.settings.call(batch.operation) else {
             return Vec::new();
         };
-        match self.settings.prepare(&self.sender.auth, call, batch) {
+        let id = batch.idempotency_key();
+        match self.settings.prepare(&self.sender.auth, call, batch, &id) {
             Ok(preparation) => preparation
                 .request
                 .iter()

@@ -46,7 +46,8 @@ fn capacity(batch: &Batch) -> usize {
 }
 
 impl Settings {
-    /// Prepares a batch. Records whose templates fail are set aside; the others are sent.
+    /// Prepares a batch, whose idempotency key is `id`. Records whose templates fail are set aside;
+    /// the others are sent.
     ///
     /// # Errors
     /// Why no record of the batch can be sent at all.
@@ -55,6 +56,7 @@ impl Settings {
         auth: &Auth,
         call: &Call,
         batch: &Batch,
+        id: &str,
     ) -> Result<Preparation, Reason> {
         let mut failed = Vec::new();
         let mut held = Vec::new();
@@ -94,10 +96,7 @@ impl Settings {
             Err(reason) if alone.is_some() => return Ok(one_failed(reason)),
             Err(reason) => return Err(reason),
         };
-        let mut headers = vec![(
-            HeaderName::from_static("idempotency-key"),
-            plain(&batch.idempotency_key())?,
-        )];
+        let mut headers = vec![(HeaderName::from_static("idempotency-key"), plain(id)?)];
         let body = if matches!(call.shape, Shape::None) {
             None
         } else {

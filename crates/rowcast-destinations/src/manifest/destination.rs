@@ -354,15 +354,7 @@ impl Destination for Described {
 
     fn write<'a>(&'a self, batch: &'a Batch) -> BoxFuture<'a, Result<Vec<Outcome>, Fault>> {
         Box::pin(async move {
-            let most = self.capabilities.records_max(batch.operation);
-            if batch.records.len() > most {
-                return Err(Fault::Split {
-                    reason: Reason::new(
-                        Code::RecordTooLarge,
-                        format!("a request holds at most {most} records"),
-                    ),
-                });
-            }
+            self.capabilities.admit(batch)?;
             self.deliver(batch).await
         })
     }

@@ -3,6 +3,7 @@
 //! It must never settle a record twice, nor call something delivered that might not be.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rowcast_core::settle::Verdict;
 use rowcast_core::{Applied, Code, Key, Outcome, Reason, Record};
@@ -22,10 +23,11 @@ impl Delivery {
         // The request is over, so that nobody else holds the batch any more.
         let records = Arc::unwrap_or_clone(piece.batch).records;
         let records = records.into_iter().zip(piece.notes).zip(outcomes);
+        let now = self.parts.clock.now();
         for ((record, note), outcome) in records {
             let doubt = note.doubt || piece.uncertain.is_some();
             match judge(outcome, record.operation, doubt) {
-                Judged::Final(verdict) => self.settle(record, note, intent, verdict),
+                Judged::Final(verdict) => self.settle(record, note, intent, verdict, now),
                 Judged::Accepted => self.accept(record, note, intent),
             }
         }
@@ -53,9 +55,10 @@ impl Delivery {
             self.acks.leave_open(records.len());
             return;
         }
+        let now = self.parts.clock.now();
         for (record, note) in records.into_iter().zip(piece.notes) {
             let verdict = give_up(record.operation, applied, &reason);
-            self.settle(record, note, intent, verdict);
+            self.settle(record, note, intent, verdict, now);
         }
     }
 
@@ -65,6 +68,7 @@ impl Delivery {
         note: Note,
         intent: Option<i64>,
         verdict: Verdict,
+        now: Instant,
     ) {
         self.supply.release(&note);
         let delivered = verdict == Verdict::Delivered(record.operation);
@@ -74,8 +78,7 @@ impl Delivery {
             self.prelude_settled(&record.key, &note, delivered);
         }
         let settled = settle_sent(record, note, verdict);
-        self.acks
-            .settle(settled, intent, counted, self.parts.clock.now());
+        self.acks.settle(settled, intent, counted, now);
     }
 
     fn prelude_settled(&mut self, key: &Key, note: &Note, delivered: bool) {

@@ -262,7 +262,7 @@ fn hash_u32(value: u32, seed: u64) -> u64 {
 }
 
 /// `hash_bytes_extended`, as a machine with the least significant byte first computes it.
-fn hash_bytes(bytes: &[u8], seed: u64) -> u64 {
+pub(super) fn hash_bytes(bytes: &[u8], seed: u64) -> u64 {
     let mut mixed = Mixed::new(bytes.len() as u32, seed);
     let word = |at: &[u8]| u32::from_le_bytes([at[0], at[1], at[2], at[3]]);
     let mut blocks = bytes.chunks_exact(12);

@@ -10,7 +10,7 @@ use super::decode::{Cursor, Malformed};
 use super::diff::DiffSql;
 use super::extract::{Extracted, Extraction, REJECTS_TRACKED, StateFacts};
 use super::forms::Decode;
-use super::hash::Checksum;
+use super::hash::{Checksum, hash_bytes};
 use super::model::Model;
 use super::spool::{PARTS, Part, Spool};
 use super::tuple::{Brief, Layout};
@@ -287,8 +287,7 @@ fn digest(scratch: &mut Vec<u8>, brief: &Brief<'_>) -> u128 {
     scratch.push(brief.letter);
     scratch.extend_from_slice(&brief.checksum.unwrap_or(0).to_le_bytes());
     scratch.extend_from_slice(brief.key);
-    let bytes: [u8; 16] = blake3::hash(scratch).as_bytes()[..16]
-        .try_into()
-        .unwrap_or_default();
-    u128::from_le_bytes(bytes)
+    // As strong as the checksums it is made of, and made for every change.
+    let half = |seed| u128::from(hash_bytes(scratch, seed));
+    half(0) << 64 | half(1)
 }
