@@ -38,6 +38,7 @@ mod matching;
 mod merge;
 mod migration;
 mod model;
+mod named_policy;
 mod old_state;
 mod open;
 mod pages;

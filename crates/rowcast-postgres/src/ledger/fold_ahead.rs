@@ -26,6 +26,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::extract::Extracted;
+use super::named_policy::named;
 use super::shape::Shape;
 use super::{Session, cost, lease as leases};
 use crate::connect::{Connection, Connector, db_error};
@@ -51,29 +52,12 @@ impl FoldAhead {
     };
 
     /// The policy of this process: outside of release builds a test may name another.
-    #[cfg(debug_assertions)]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a switch of tests, not of people"
-    )]
     pub(super) fn in_force() -> Self {
-        let numbers = |text: String| -> Option<Self> {
-            let mut parts = text.split(':').map(|part| part.parse().ok());
-            let mut next = || parts.next().flatten();
-            Some(Self {
-                from: next()?,
-                chunk: next()?,
-                unordered: next()?,
-            })
-        };
-        let named = std::env::var("ROWCAST_FOLD_AHEAD").ok();
-        named.and_then(numbers).unwrap_or(Self::DEFAULT)
-    }
-
-    /// The policy of this process.
-    #[cfg(not(debug_assertions))]
-    pub(super) fn in_force() -> Self {
-        Self::DEFAULT
+        named("ROWCAST_FOLD_AHEAD").map_or(Self::DEFAULT, |[from, chunk, unordered]| Self {
+            from,
+            chunk,
+            unordered,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ use super::commit::{Fence, Writer};
 use super::effects::PutSet;
 use super::flight::{Flight, Params};
 use super::fold;
+use super::named_policy::named;
 use super::shape::{KeyArrays, Shape};
 use crate::connect::db_error;
 use tokio_postgres::types::Type;
@@ -46,29 +47,8 @@ impl RecentPolicy {
     };
 
     /// The policy of this process: outside of release builds a test may name another.
-    #[cfg(debug_assertions)]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a switch of tests, not of people"
-    )]
     pub(super) fn in_force() -> Self {
-        let numbers = |text: String| -> Option<Self> {
-            let mut parts = text.split(':').map(|part| part.parse().ok());
-            let mut next = || parts.next().flatten();
-            Some(Self {
-                from: next()?,
-                run: next()?,
-                keep: next()?,
-            })
-        };
-        let named = std::env::var("ROWCAST_RECENT").ok();
-        named.and_then(numbers).unwrap_or(Self::DEFAULT)
-    }
-
-    /// The policy of this process.
-    #[cfg(not(debug_assertions))]
-    pub(super) fn in_force() -> Self {
-        Self::DEFAULT
+        named("ROWCAST_RECENT").map_or(Self::DEFAULT, |[from, run, keep]| Self { from, run, keep })
     }
 
     /// Whether a run that found this writes its changes to `recent`.
