@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rowcast_testkit::postgres::Cluster;
 use rowcast_testkit::servers::Redis;
 use serde_json::Value;
 
-use crate::customers::killed;
+use crate::customers::{self, killed};
 use crate::project::Project;
 
 const PASSWORD: &str = "canary-7731";
@@ -49,15 +48,7 @@ fn held(redis: &Redis) -> (BTreeMap<i64, String>, BTreeSet<String>) {
 async fn a_killed_worker_and_a_refused_login_lose_nothing_and_repetitions_carry_their_keys() {
     let redis = Redis::start();
     allow(&redis, PASSWORD);
-    let source = Cluster::shared().database("native_redis");
-    let client = source.client().await;
-    client
-        .batch_execute(
-            "CREATE TABLE customers (id bigint PRIMARY KEY, name text); \
-             INSERT INTO customers SELECT n, 'first' FROM generate_series(1, 300) n",
-        )
-        .await
-        .expect("the source's rows");
+    let source = customers::source("native_redis").await;
     let project = Project::new(&source);
     project.model("customers", "customers");
     project.file(
@@ -76,20 +67,15 @@ async fn a_killed_worker_and_a_refused_login_lose_nothing_and_repetitions_carry_
         "cache",
         "object: customers\nmode: mirror\nguards: { removed: 100% }\nfields: { name: name }\n",
     );
-    let rows = async || {
-        let rows = client.query("SELECT id, name FROM customers", &[]).await;
-        let rows = rows.expect("the source's rows");
-        let rows = rows.iter().map(|row| (row.get(0), row.get(1)));
-        rows.collect::<BTreeMap<i64, String>>()
-    };
 
     killed(&project, "customers_to_cache", "request-answered:3");
     let again = project.ran(&["run", "customers_to_cache", "--wait"]);
     assert_eq!(again.code, Some(0), "{}", again.words());
     let (found, known) = held(&redis);
-    assert_eq!(found, rows().await);
+    assert_eq!(found, customers::rows(&source).await);
     assert_eq!(known.len(), 300);
 
+    let client = source.client().await;
     client
         .batch_execute("DELETE FROM customers WHERE id > 100; UPDATE customers SET name = 'last'")
         .await
@@ -103,6 +89,6 @@ async fn a_killed_worker_and_a_refused_login_lose_nothing_and_repetitions_carry_
     allow(&redis, PASSWORD);
     project.run("customers_to_cache", &[], 0);
     let (found, known) = held(&redis);
-    assert_eq!(found, rows().await);
+    assert_eq!(found, customers::rows(&source).await);
     assert_eq!(known.len(), 600);
 }
