@@ -57,6 +57,7 @@ mod sorted;
 mod spool;
 mod status;
 mod step;
+mod transpose;
 mod tuple;
 pub mod views;
 mod writes;

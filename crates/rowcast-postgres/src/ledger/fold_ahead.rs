@@ -6,7 +6,7 @@
 //! fill all over), the end of the run folds what is left (`fold`). A chunk must never fail a run, nor
 //! make a step or a renewal of the lease wait.
 //!
-//! A chunk is one statement that deletes the intents whose rows it inserts, so it may be repeated,
+//! A chunk is one transaction that deletes the intents whose rows it writes, so it may be repeated,
 //! cut or late: whatever state and intents say together stays the same. Who reads both does so in one
 //! snapshot. It needs no hold on the sync's row that would keep renewals out, because whoever takes
 //! the lease folds first, and a fold locks the intents: it waits for a chunk that is going on, and a
@@ -18,16 +18,21 @@
 //! other keys of state, because a run that folds ahead has seen in its snapshot that no key comes
 //! twice. Should it wait all the same, it gives up long before the server looks for deadlocks.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures::SinkExt as _;
 use rowcast_core::ledger::{Intent, Lease};
 use rowcast_core::{Key, Reason, killpoint};
 use tokio::task::{JoinError, JoinSet};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::extract::Extracted;
+use super::forms::KeyForm;
 use super::named_policy::named;
 use super::shape::Shape;
+use super::transpose::{Array, Ordered, Rows};
 use super::{Session, cost, lease as leases};
 use crate::connect::{Connection, Connector, db_error};
 
@@ -60,6 +65,8 @@ impl FoldAhead {
         })
     }
 }
+
+const WHAT: &str = "folding acknowledged intents while sending";
 
 /// A chunk waits so long for a lock: less than the second after which a server looks for deadlocks.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -292,7 +299,7 @@ impl Task {
         sql: &str,
     ) -> Result<Vec<SimpleQueryMessage>, Reason> {
         let asked = connection.client.simple_query(sql).await;
-        asked.map_err(|error| db_error(&error, "folding acknowledged intents while sending"))
+        asked.map_err(|error| db_error(&error, WHAT))
     }
 
     /// A connection, over which the run that rows without one belong to is settled. This needs the
@@ -327,17 +334,15 @@ impl Task {
     async fn fold(&self, hand: &Hand) -> Result<Folded, Reason> {
         let connection = &hand.connection;
         killpoint::reach("ledger-ahead-before");
-        let sql = format!("{}; {}", self.begin("FOR KEY SHARE"), self.chunk(hand));
-        let messages = self.ask(connection, &sql).await?;
+        self.ask(connection, &self.begin("FOR KEY SHARE")).await?;
+        let rows = self.take(hand).await?;
+        let count = rows.count();
+        self.put(hand, rows).await?;
         killpoint::reach("ledger-ahead-written");
         self.ask(connection, "COMMIT").await?;
         killpoint::reach("ledger-ahead-folded");
-        let rows = messages.iter().rev().find_map(|message| match message {
-            SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
-            _ => None,
-        });
         Ok(Folded {
-            rows: rows.unwrap_or(0),
+            rows: count,
             analyzed: self.analyzes && self.analyze(connection).await,
         })
     }
@@ -352,24 +357,61 @@ impl Task {
         self.ask(connection, &sql).await.is_ok()
     }
 
-    /// Moves everything of this run that is acknowledged, in the order of its delivery. The intents
-    /// of one epoch are those of one run.
-    fn chunk(&self, hand: &Hand) -> String {
+    /// Takes away everything of this run that is acknowledged. The intents of one epoch are those of
+    /// one run.
+    async fn take(&self, hand: &Hand) -> Result<Rows, Reason> {
         let shape = &self.shape;
-        let names = shape.names("");
-        let (column, value) = if hand.is_base {
-            ("", String::new())
-        } else {
-            (", run", format!(", {}", self.run))
+        let sql = format!(
+            "WITH taken AS (DELETE FROM {} WHERE epoch = {} AND acknowledged RETURNING *) \
+             SELECT {}, hs FROM taken ORDER BY intent",
+            shape.own("intent"),
+            self.epoch,
+            shape.arrays(""),
+        );
+        let taken = hand.connection.client.query_typed(&sql, &[]).await;
+        let taken = taken.map_err(|error| db_error(&error, WHAT))?;
+        let columns = shape.keys.len() + 1;
+        let last = (!hand.is_base).then_some(self.run as i32);
+        let mut rows = Rows::new(columns, last, self.order());
+        for intent in &taken {
+            let arrays = (0..columns).map(|column| intent.try_get(column));
+            let mut arrays = arrays
+                .collect::<Result<Vec<Array<'_>>, _>>()
+                .map_err(|error| db_error(&error, WHAT))?;
+            rows.push(&mut arrays)?;
+        }
+        Ok(rows)
+    }
+
+    /// How state's key orders rows, where the worker can tell.
+    fn order(&self) -> Vec<Ordered> {
+        let columns = self.shape.keys.iter().map(|key| match key.form {
+            KeyForm::Int => Some(Ordered::Int),
+            KeyForm::Text => Some(Ordered::Bytes),
+            KeyForm::Numeric | KeyForm::Other(_) => None,
+        });
+        columns.map_while(|ordered| ordered).collect()
+    }
+
+    /// Writes rows into state. A COPY costs the server two thirds of what INSERT costs it for the
+    /// same rows, which are written to its pages and its log many at a time.
+    async fn put(&self, hand: &Hand, rows: Rows) -> Result<(), Reason> {
+        let shape = &self.shape;
+        let run = if hand.is_base { "" } else { ", run" };
+        let sql = format!(
+            "COPY {} ({}, h{run}) FROM STDIN (FORMAT binary)",
+            shape.own("state"),
+            shape.names(""),
+        );
+        let copied = async {
+            let sink = hand.connection.client.copy_in::<_, Bytes>(&sql).await?;
+            let mut sink = pin!(sink);
+            for message in rows.end() {
+                sink.feed(message).await?;
+            }
+            sink.finish().await
         };
-        format!(
-            "WITH taken AS (DELETE FROM {intent} WHERE epoch = {epoch} AND acknowledged \
-             RETURNING intent, {names}, hs) INSERT INTO {state} ({names}, h{column}) \
-             SELECT {keys}, unnest(hs){value} FROM (SELECT * FROM taken ORDER BY intent) AS i",
-            intent = shape.own("intent"),
-            state = shape.own("state"),
-            epoch = self.epoch,
-            keys = shape.unnested(""),
-        )
+        copied.await.map_err(|error| db_error(&error, WHAT))?;
+        Ok(())
     }
 }

@@ -169,15 +169,22 @@ impl Shape {
 
     /// `unnest(k1), unnest(k2::uuid[])`: the keys of an intent as rows.
     pub(super) fn unnested(&self, prefix: &str) -> String {
+        self.each_array(prefix, |array| format!("unnest({array})"))
+    }
+
+    /// `k1, k2::uuid[]`: the keys of an intent, of the types that they have in state.
+    pub(super) fn arrays(&self, prefix: &str) -> String {
+        self.each_array(prefix, |array| array)
+    }
+
+    fn each_array(&self, prefix: &str, write: impl Fn(String) -> String) -> String {
         let keys = self.keys.iter().enumerate();
         keys.map(|(i, key)| {
             let array = format!("{prefix}k{}", i + 1);
-            match &key.form {
-                KeyForm::Int | KeyForm::Text => format!("unnest({array})"),
-                KeyForm::Numeric | KeyForm::Other(_) => {
-                    format!("unnest({array}::{}[])", key.form.cast())
-                }
-            }
+            write(match &key.form {
+                KeyForm::Int | KeyForm::Text => array,
+                KeyForm::Numeric | KeyForm::Other(_) => format!("{array}::{}[]", key.form.cast()),
+            })
         })
         .collect::<Vec<_>>()
         .join(", ")

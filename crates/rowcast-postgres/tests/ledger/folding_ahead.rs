@@ -120,6 +120,18 @@ async fn rule_4_rows_are_in_state_while_their_run_goes_on_and_seen_once_by_every
     assert_eq!(world.run().await.list(), "");
 }
 
+#[tokio::test]
+async fn rule_4_keys_of_several_columns_reach_state_as_they_are() {
+    let world = World::with_pairs("ahead_pairs").await;
+    let run = start(&world, AT_ONCE).await;
+    run.deliver(&world, 1, &run.changes).await;
+    until(&world, "SELECT count(*) FROM _rowcast.state_1").await;
+    let same = "SELECT count(*) FROM _rowcast.state_1 JOIN pairs ON (k1, k2, k3) = (a, b, c)";
+    assert_eq!(world.number(same).await, 2);
+    run.finish().await;
+    assert_eq!(world.run().await.list(), "");
+}
+
 /// Looks at state all the while: every row is delivered or still to be added, and none is both.
 #[tokio::test]
 async fn rule_4_whoever_looks_while_chunks_are_folded_finds_each_row_once() {

@@ -148,6 +148,24 @@ impl World {
         world
     }
 
+    /// A world of two rows whose key has columns of three types.
+    pub(crate) async fn with_pairs(name: &str) -> Self {
+        let mut world = Self::new(name).await;
+        world
+            .sql(
+                "CREATE TABLE pairs (a text, b uuid, c numeric, v text, PRIMARY KEY (a, b, c)); \
+                 INSERT INTO pairs VALUES ('x', gen_random_uuid(), 1.5, 'v'), ('y', gen_random_uuid(), 2, 'v')",
+            )
+            .await;
+        world.config.sync.columns = vec!["v".into()];
+        world.config.sync.digests = [("v".to_owned(), "v".to_owned())].into();
+        world.config.model.body = ModelBody::Table {
+            schema: None,
+            name: "pairs".into(),
+        };
+        world
+    }
+
     pub(crate) fn ledger(&self) -> PgLedger {
         PgLedger::new(self.config.clone())
     }

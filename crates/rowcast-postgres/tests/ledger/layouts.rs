@@ -180,18 +180,7 @@ async fn views_are_as_documented_and_only_grow_from_layout_to_layout() {
 /// Layout 3 is layout 4 without the table beside state; that one is this one without quotas.
 #[tokio::test]
 async fn a_sync_of_layout_3_gets_a_place_for_recent_rows_of_its_key() {
-    let world = World::new("l_recent").await;
-    world
-        .sql("CREATE TABLE pairs (a text, b uuid, c numeric, v text, PRIMARY KEY (a, b, c)); \
-              INSERT INTO pairs VALUES ('x', gen_random_uuid(), 1.5, 'v'), ('y', gen_random_uuid(), 2, 'v')")
-        .await;
-    let mut world = world;
-    world.config.sync.columns = vec!["v".into()];
-    world.config.sync.digests = [("v".to_owned(), "v".to_owned())].into();
-    world.config.model.body = ModelBody::Table {
-        schema: None,
-        name: "pairs".into(),
-    };
+    let world = World::with_pairs("l_recent").await;
     assert_eq!(world.run().await.changes.len(), 2);
     let shape = "SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), \
         attcollation, attnotnull), ', ' ORDER BY attname) FROM pg_attribute \
