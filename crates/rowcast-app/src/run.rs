@@ -204,6 +204,7 @@ pub async fn run(
     input.quota = budget::quota(project, &sync.destination, &*parts.destination)?;
     input.observer = observer;
     input.cancel = cancel.clone();
+    input.own_thread = true;
     // A task of its own runs on the workers' threads, beside its requests.
     let run = AbortOnDropHandle::new(tokio::spawn(rowcast_engine::run(input)));
     let report = run

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rowcast_core::{ChangeReader, Reason};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::place::Place;
 use crate::prepare::{Pass, Prepared, Preparer};
 
 /// Changes of one chunk at most.
@@ -37,6 +38,7 @@ enum State {
 
 /// The changes of a run, prepared ahead.
 pub(crate) struct Ahead {
+    home: Place,
     preparer: Arc<Preparer>,
     state: State,
     /// Changes of the next chunk.
@@ -44,7 +46,11 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    pub(crate) fn new(preparer: Arc<Preparer>, mut reader: Box<dyn ChangeReader>) -> Self {
+    pub(crate) fn new(
+        home: Place,
+        preparer: Arc<Preparer>,
+        mut reader: Box<dyn ChangeReader>,
+    ) -> Self {
         if let Some(plain) = preparer.plain() {
             if preparer.json {
                 reader.write_json(&plain);
@@ -53,6 +59,7 @@ impl Ahead {
             }
         }
         Self {
+            home,
             preparer,
             state: State::Idle(reader),
             changes: CHANGES_FIRST,
@@ -103,7 +110,7 @@ impl Ahead {
         self.state = match std::mem::replace(&mut self.state, State::Over) {
             State::Idle(reader) => {
                 let task = prepare(self.preparer.clone(), reader, pass, self.changes);
-                State::Busy(AbortOnDropHandle::new(tokio::spawn(task)))
+                State::Busy(self.home.spawn(task))
             }
             other => other,
         };

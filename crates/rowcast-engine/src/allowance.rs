@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rowcast_core::quota::{Quota, Reserved};
-use rowcast_core::{BoxFuture, Lease, Ledger, Reason};
+use rowcast_core::{BoxFuture, Ledger, Reason};
 
 use crate::clock::Clock;
+use crate::deliver::Parts;
 
 /// The end of a run waits this long at most for the ledger to take back what is left.
 const GIVE_BACK: Duration = Duration::from_millis(800);
@@ -89,13 +90,7 @@ impl Allowance {
     }
 
     /// Asks the ledger, unless it is being asked.
-    pub(crate) fn ask(
-        &mut self,
-        ledger: &Arc<dyn Ledger>,
-        lease: &Arc<Lease>,
-        now: Instant,
-        requests: u32,
-    ) {
+    pub(crate) fn ask(&mut self, parts: &Parts, now: Instant, requests: u32) {
         if self.asking.is_some() {
             return;
         }
@@ -108,11 +103,13 @@ impl Allowance {
         let likely = self.expected.max(u64::from(part / 16));
         let part = u32::try_from(likely).map_or(part, |likely| likely.min(part));
         let wanted = part.max(self.needed(requests).saturating_sub(left));
-        let (ledger, lease, quota) = (ledger.clone(), lease.clone(), self.quota.clone());
+        let (ledger, lease) = (parts.ledger.clone(), parts.lease.clone());
+        let (home, quota) = (parts.home.clone(), self.quota.clone());
+        let work = async move { ledger.reserve(&lease, &quota, wanted).await };
         self.asking = Some(Asking {
             asked: now,
             wanted,
-            future: Box::pin(async move { ledger.reserve(&lease, &quota, wanted).await }),
+            future: Box::pin(async move { home.run(work).await }),
         });
     }
 

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::lease::Renewal;
 use crate::limit::Limiter;
 use crate::observe::Observer;
+use crate::place::Place;
 use crate::spill::Spill;
 use crate::supply::{Found, Job, Supply};
 use crate::writes::{Writes, Written};
@@ -78,6 +79,8 @@ struct Committing {
 
 /// What delivery works with.
 pub(crate) struct Parts {
+    /// Where the ledger is asked.
+    pub home: Place,
     pub ledger: Arc<dyn Ledger>,
     pub lease: Arc<Lease>,
     pub destination: Arc<dyn Destination>,
@@ -131,6 +134,7 @@ impl Delivery {
         let began = parts.clock.now();
         Self {
             capabilities: parts.destination.capabilities().clone(),
+            requests: Writes::new(parts.home.clone()),
             parts,
             renewal,
             supply,
@@ -140,7 +144,6 @@ impl Delivery {
             sendable: VecDeque::new(),
             waiting: Vec::new(),
             in_flight: Vec::new(),
-            requests: Writes::default(),
             committing: None,
             ledger_failed: false,
             stop: None,

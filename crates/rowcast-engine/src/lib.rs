@@ -14,6 +14,7 @@ mod deliver;
 mod lease;
 mod limit;
 mod observe;
+mod place;
 mod prepare;
 mod preview;
 mod report;

@@ -3,6 +3,7 @@
 //! open → recover → diff → guard → deliver (map, batch, send, acknowledge) → publish → report.
 //! State says what was acknowledged, never what was attempted.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use crate::deliver::{Delivery, GRACE_LEDGER, Parts, Stop, lease_lost, lease_ran_
 use crate::lease::Renewal;
 use crate::limit::Limiter;
 use crate::observe::{Observer, Phase, Quiet};
+use crate::place::{OwnThread, Place};
 use crate::prepare::Preparer;
 use crate::preview::{limited, preview};
 use crate::report::{Tally, total};
@@ -48,6 +50,8 @@ pub struct RunInput {
     pub limiter: Arc<Limiter>,
     /// Counted by the ledger, for every process.
     pub quota: Option<Quota>,
+    /// Whether the run speaks to its destination on a thread of its own.
+    pub own_thread: bool,
 }
 
 impl RunInput {
@@ -71,6 +75,7 @@ impl RunInput {
             observer: Arc::new(Quiet),
             limiter,
             quota: None,
+            own_thread: false,
         }
     }
 }
@@ -125,6 +130,7 @@ pub async fn run(mut input: RunInput) -> Result<RunReport, Reason> {
         input.clock.clone(),
         input.cancel.clone(),
     );
+    let thread = own_thread(&input);
     let mut run = Running {
         report: RunReport::new(input.plan.name.clone(), lease.run, started_at),
         complete: false,
@@ -134,6 +140,8 @@ pub async fn run(mut input: RunInput) -> Result<RunReport, Reason> {
         span: trace::of(span, &lease),
         step,
         renewal: Some(renewal),
+        place: thread.as_ref().map_or_else(Place::here, OwnThread::place),
+        _thread: thread,
         input,
         lease,
         context,
@@ -145,9 +153,23 @@ pub async fn run(mut input: RunInput) -> Result<RunReport, Reason> {
     Ok(run.finish().await)
 }
 
+/// A thread of its own for what a run says to its destination. Without one it is slower, never wrong.
+fn own_thread(input: &RunInput) -> Option<OwnThread> {
+    if !input.own_thread {
+        return None;
+    }
+    let started = OwnThread::start(&input.plan.name);
+    started
+        .inspect_err(|error| tracing::debug!(%error, "no thread for delivery"))
+        .ok()
+}
+
 /// A run that has its lease.
 struct Running {
     input: RunInput,
+    /// Where it speaks to its destination.
+    place: Place,
+    _thread: Option<OwnThread>,
     lease: Arc<Lease>,
     context: Arc<RunContext>,
     renewal: Option<Renewal>,
@@ -182,9 +204,17 @@ impl Running {
 
         self.enter(Phase::Deliver);
         let mut delivery = self.delivery(changes)?;
-        delivery.deliver().instrument(self.step.clone()).await;
+        let delivering = async move {
+            delivery.deliver().await;
+            delivery
+        };
+        let mut delivery = self.at_its_place(delivering).await;
         self.enter(Phase::Publish);
-        delivery.publish().instrument(self.step.clone()).await;
+        let publishing = async move {
+            delivery.publish().await;
+            delivery
+        };
+        let mut delivery = self.at_its_place(publishing).await;
         delivery.settle_quota().await;
 
         self.complete = delivery.is_complete();
@@ -222,17 +252,19 @@ impl Running {
             let context = self.context.clone();
             let timeout = destination.capabilities().timeout;
             let late = self.input.clock.sleep(timeout);
+            let place = self.place.clone();
+            let open = async move {
+                tokio::select! {
+                    biased;
+                    opened = destination.open(&context) => opened,
+                    () = late => Err(Fault::lost(Reason::new(
+                        Code::DestinationUnreachable,
+                        format!("the destination could not be opened within {timeout:?}"),
+                    ))),
+                }
+            };
             let opened = self
-                .unless_stopped(Box::pin(async move {
-                    tokio::select! {
-                        biased;
-                        opened = destination.open(&context) => opened,
-                        () = late => Err(Fault::lost(Reason::new(
-                            Code::DestinationUnreachable,
-                            format!("the destination could not be opened within {timeout:?}"),
-                        ))),
-                    }
-                }))
+                .unless_stopped(Box::pin(async move { place.run(open).await }))
                 .await?;
             match opened {
                 Ok(committed) => return Ok(committed),
@@ -294,12 +326,22 @@ impl Running {
         self.report.status == RunStatus::Held
     }
 
+    /// Does a part of the present step where the run speaks to its destination.
+    async fn at_its_place<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        self.place.run(work.instrument(self.step.clone())).await
+    }
+
     fn delivery(&mut self, changes: ChangeSet) -> Result<Delivery, Stop> {
         let Some(renewal) = self.renewal.take() else {
             return Err(Stop::Failed(Reason::defect("a run delivered twice")));
         };
         let input = &self.input;
+        let home = Place::here();
         let parts = Parts {
+            home: home.clone(),
             ledger: input.ledger.clone(),
             lease: self.lease.clone(),
             destination: input.destination.clone(),
@@ -316,7 +358,7 @@ impl Running {
         };
         let total = total(&changes.counts) - changes.counts.beyond_limit;
         let expected = calls(input, &changes);
-        let supply = Supply::new(preparer, changes.changes, capabilities);
+        let supply = Supply::new(home, preparer, changes.changes, capabilities);
         let ends_at = input.plan.duration_max.map(|max| self.began + max);
         let delivery = Delivery::new(parts, renewal, supply, total, ends_at);
         Ok(delivery.within(input.quota.clone(), expected))

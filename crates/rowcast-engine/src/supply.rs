@@ -13,6 +13,7 @@ use rowcast_core::settle::Settled;
 use rowcast_core::{Capabilities, ChangeReader, Key, Kind, Operation, Reason, Record};
 
 use crate::ahead::Ahead;
+use crate::place::Place;
 use crate::prepare::{Note, Outgoing, Pass, Prepared, Preparer};
 use crate::preview::{GROUPS_MAX, limited};
 
@@ -131,6 +132,7 @@ pub(crate) struct Supply {
 
 impl Supply {
     pub(crate) fn new(
+        home: Place,
         preparer: Preparer,
         reader: Box<dyn ChangeReader>,
         capabilities: &Capabilities,
@@ -139,7 +141,7 @@ impl Supply {
         let capabilities = limited(&preparer.plan.batching, capabilities);
         let preparer = Arc::new(preparer);
         Self {
-            ahead: Ahead::new(preparer.clone(), reader),
+            ahead: Ahead::new(home, preparer.clone(), reader),
             preparer,
             pass: Pass::Single,
             buffer: VecDeque::new(),
@@ -290,6 +292,8 @@ impl Supply {
     }
 
     /// Puts a record into the open batch of its operation, or in front of a barrier.
+    // Records are large: to be handed over costs them a copy.
+    #[inline]
     fn admit(&mut self, outgoing: Outgoing) {
         if self.budget == Some(0) {
             self.budget_spent = true;

@@ -12,7 +12,8 @@ use std::panic::AssertUnwindSafe;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
 use rowcast_core::{BoxFuture, Fault, Outcome};
-use tokio_util::task::AbortOnDropHandle;
+
+use crate::place::Place;
 
 /// What a destination said to a write.
 pub(crate) type Answer = Result<Vec<Outcome>, Fault>;
@@ -21,8 +22,9 @@ pub(crate) type Answer = Result<Vec<Outcome>, Fault>;
 pub(crate) type Written = (u64, Result<Answer, String>);
 
 /// Writes between start and answer.
-#[derive(Default)]
 pub(crate) struct Writes {
+    /// Where large ones run.
+    home: Place,
     running: FuturesUnordered<BoxFuture<'static, Written>>,
     /// Answers that came while somebody else was waited for.
     came: VecDeque<Written>,
@@ -30,6 +32,16 @@ pub(crate) struct Writes {
 }
 
 impl Writes {
+    /// None yet.
+    pub(crate) fn new(home: Place) -> Self {
+        Self {
+            home,
+            running: FuturesUnordered::new(),
+            came: VecDeque::new(),
+            last: 0,
+        }
+    }
+
     /// Starts a write, in a task of its own if it is large; gives its number.
     pub(crate) fn start(
         &mut self,
@@ -40,7 +52,7 @@ impl Writes {
         let id = self.last;
         let write = AssertUnwindSafe(write).catch_unwind();
         let running: BoxFuture<'static, Written> = if large {
-            let task = AbortOnDropHandle::new(tokio::spawn(write));
+            let task = self.home.spawn(write);
             Box::pin(async move {
                 let stopped = |_| Err("it was stopped".to_owned());
                 let answer = task.await.map(|ended| ended.map_err(words));
@@ -108,7 +120,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_ends_its_own_write_whether_large_or_small() {
         for large in [false, true] {
-            let mut writes = Writes::default();
+            let mut writes = Writes::new(Place::here());
             let broken = writes.start(async { panic!("out of {}", "order") }, large);
             let whole = writes.start(delivered(), large);
             let mut ended = [writes.next().await, writes.next().await];
@@ -120,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn writes_go_on_while_something_else_is_waited_for() {
-        let mut writes = Writes::default();
+        let mut writes = Writes::new(Place::here());
         let (tell, told) = tokio::sync::oneshot::channel();
         let id = writes.start(
             async move {

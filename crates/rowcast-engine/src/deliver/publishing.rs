@@ -180,7 +180,9 @@ impl Delivery {
             if carried.writes {
                 killpoint::reach("acknowledge-before");
             }
-            let result = self.parts.ledger.commit(&self.parts.lease, step).await;
+            let (ledger, lease) = (self.parts.ledger.clone(), self.parts.lease.clone());
+            let work = async move { ledger.commit(&lease, step).await };
+            let result = self.parts.home.run(work).await;
             self.committing = Some(Committing {
                 future: Box::pin(std::future::pending()),
                 carried,

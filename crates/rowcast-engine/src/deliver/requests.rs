@@ -88,7 +88,7 @@ impl Delivery {
         match allowance.covers(now, requests) {
             Covered::Yes => return true,
             Covered::Ask => {
-                allowance.ask(&self.parts.ledger, &self.parts.lease, now, requests);
+                allowance.ask(&self.parts, now, requests);
             }
             Covered::Spent(anew) => {
                 let wait = anew.saturating_duration_since(now);

@@ -57,7 +57,9 @@ impl Delivery {
         let (ledger, lease) = (self.parts.ledger.clone(), self.parts.lease.clone());
         let future: BoxFuture<'static, _> = if written {
             let span = trace::acknowledge(step.settled.len());
-            Box::pin(async move { ledger.commit(&lease, step).await }.instrument(span))
+            let home = self.parts.home.clone();
+            let work = async move { ledger.commit(&lease, step).await }.instrument(span);
+            Box::pin(async move { home.run(work).await })
         } else {
             Box::pin(async { Ok(()) })
         };
