@@ -43,7 +43,8 @@ pub struct FoldAhead {
     pub from: u64,
     /// So many at a time, at least.
     pub chunk: u64,
-    /// When at most so many thousandths of the intents begin before the last key of the one before.
+    /// When the keys of at most so many thousandths of the intents are less than those of the one
+    /// before: in no order, a quarter are.
     pub unordered: u64,
 }
 
@@ -104,8 +105,10 @@ pub(super) struct Folded {
 /// In which order keys are announced.
 #[derive(Debug, Default)]
 struct Order {
-    last: Option<Key>,
+    /// First and last key of the last intent.
+    ends: Option<(Key, Key)>,
     intents: u64,
+    /// Intents of which both were less than those of the one before.
     fallen: u64,
 }
 
@@ -156,8 +159,11 @@ impl Ahead {
                 continue;
             };
             self.order.intents += 1;
-            self.order.fallen += u64::from(self.order.last.as_ref() > Some(&first.key));
-            self.order.last = Some(last.key.clone());
+            let ends = (first.key.clone(), last.key.clone());
+            // A single row out of its place is no other order.
+            let falls = |before: &(Key, Key)| ends.0 < before.0 && ends.1 < before.1;
+            self.order.fallen += u64::from(self.order.ends.as_ref().is_some_and(falls));
+            self.order.ends = Some(ends);
         }
     }
 

@@ -136,14 +136,24 @@ impl Rows {
         self.places.len() as u64
     }
 
+    /// A row that is out of its place costs the server a search in the index from its root.
+    fn sort(&mut self) {
+        let (order, tuples) = (&self.order, &self.tuples);
+        let fields = |(start, end): (usize, usize)| &tuples[start + size_of::<i16>()..end];
+        if order == &[Ordered::Int] {
+            let number = |mut fields| element(&mut fields).and_then(<[u8]>::first_chunk);
+            self.places
+                .sort_by_cached_key(|place| number(fields(*place)).map(|n| i64::from_be_bytes(*n)));
+        } else {
+            self.places
+                .sort_by(|a, b| compare(order, fields(*a), fields(*b)));
+        }
+    }
+
     /// The messages of the whole COPY.
     pub(super) fn end(mut self) -> Vec<Bytes> {
-        let (order, tuples) = (&self.order, &self.tuples);
-        // A row that is out of its place costs the server a search in the index from its root.
-        self.places.sort_by(|a, b| {
-            let (a, b) = (&tuples[a.0..a.1], &tuples[b.0..b.1]);
-            compare(order, &a[size_of::<i16>()..], &b[size_of::<i16>()..])
-        });
+        self.sort();
+        let tuples = &self.tuples;
         let mut messages = Vec::with_capacity(tuples.len() / MESSAGE_BYTES + 1);
         let mut message = BytesMut::with_capacity(MESSAGE_BYTES);
         message.extend_from_slice(HEADER);

@@ -344,6 +344,25 @@ async fn keys_in_no_order_are_folded_at_the_end() {
     folds_at_the_end(&world, &run, &run.changes[2..3]).await;
 }
 
+/// A table that has been written to holds most rows in the order of their keys, and a few elsewhere.
+#[tokio::test]
+async fn a_row_out_of_its_place_does_not_keep_the_others_from_state() {
+    let world = with_rows("ahead_place", 6).await;
+    let policy = FoldAhead {
+        unordered: 0,
+        ..AT_ONCE
+    };
+    let run = start(&world, policy).await;
+    let mut moved = run.changes.clone();
+    moved[2..].rotate_right(1);
+    run.deliver(&world, 1, &moved[..3]).await;
+    run.deliver(&world, 2, &moved[3..]).await;
+    until(&world, "SELECT count(*) / 6 FROM _rowcast.state_1").await;
+    run.finish().await;
+    world.assert_counted().await;
+    assert_eq!(world.run().await.list(), "");
+}
+
 /// Two rows under one key, before it is found to be no key: state may only say what is sure.
 #[tokio::test]
 async fn rule_19_a_chunk_with_a_key_that_state_has_is_left_to_the_end() {
