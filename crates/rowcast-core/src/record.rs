@@ -111,7 +111,7 @@ impl Record {
 /// Identity and fields of a record as JSON text: a part of a text that may hold many records.
 #[derive(Clone)]
 pub struct RecordJson {
-    text: Arc<str>,
+    text: Arc<String>,
     start: usize,
     fields_at: usize,
     end: usize,
@@ -120,11 +120,11 @@ pub struct RecordJson {
 impl RecordJson {
     /// From the identity's JSON object, directly followed by that of the fields at `fields_at`.
     pub fn new(text: &str, fields_at: usize) -> Self {
-        Self::within(&text.into(), 0, fields_at, text.len())
+        Self::within(&Arc::new(text.to_owned()), 0, fields_at, text.len())
     }
 
     /// The same from `start` to `end` of a text: one allocation for many records.
-    pub fn within(text: &Arc<str>, start: usize, fields_at: usize, end: usize) -> Self {
+    pub fn within(text: &Arc<String>, start: usize, fields_at: usize, end: usize) -> Self {
         Self {
             text: text.clone(),
             start,

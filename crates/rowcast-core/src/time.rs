@@ -69,19 +69,28 @@ pub fn push_date(out: &mut String, days: i32) {
 
 /// `13:37:00`, with as many fractional digits as needed and no more.
 pub fn push_time(out: &mut String, us: i64) {
+    let (text, length) = time(us);
+    push_ascii(out, &text[..length]);
+}
+
+/// The same as bytes, of which so many count.
+fn time(us: i64) -> ([u8; 15], usize) {
     // At most 24 hours, so far within 32 bits.
     let seconds = (us / 1_000_000) as u32;
-    let fraction = us % 1_000_000;
-    let mut text = *b"00:00:00";
+    let mut fraction = (us % 1_000_000) as u32;
+    let mut text = *b"00:00:00.000000";
     text[..2].copy_from_slice(&two(seconds / 3600));
     text[3..5].copy_from_slice(&two(seconds / 60 % 60));
-    text[6..].copy_from_slice(&two(seconds % 60));
-    push_ascii(out, &text);
-    if fraction != 0 {
-        let digits = format!("{fraction:06}");
-        out.push('.');
-        out.push_str(digits.trim_end_matches('0'));
+    text[6..8].copy_from_slice(&two(seconds % 60));
+    if fraction == 0 {
+        return (text, 8);
     }
+    for pair in text[9..].rchunks_exact_mut(2) {
+        pair.copy_from_slice(&two(fraction % 100));
+        fraction /= 100;
+    }
+    let zeros = text.iter().rev().take_while(|&&digit| digit == b'0');
+    (text, text.len() - zeros.count())
 }
 
 /// `2024-02-29T13:37:00.5` followed by `suffix` (`Z` for instants, nothing without a zone).
@@ -93,9 +102,12 @@ pub fn push_timestamp(out: &mut String, us: i64, suffix: &str) {
         us => {
             let (year, month, day) = civil(us.div_euclid(DAY_US));
             let bc = push_year(out, year);
-            push_month_and_day(out, month, day);
-            out.push('T');
-            push_time(out, us.rem_euclid(DAY_US));
+            let ([a, b], [c, d]) = (two(month), two(day));
+            let (time, length) = time(us.rem_euclid(DAY_US));
+            let mut text = *b"-00-00T00:00:00.000000";
+            text[..7].copy_from_slice(&[b'-', a, b, b'-', c, d, b'T']);
+            text[7..].copy_from_slice(&time);
+            push_ascii(out, &text[..7 + length]);
             out.push_str(suffix);
             if bc {
                 out.push_str(" BC");
@@ -119,6 +131,10 @@ mod tests {
         assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
         assert_eq!(timestamp(-1), "1969-12-31T23:59:59.999999Z");
         assert_eq!(timestamp(1_709_209_800_500_000), "2024-02-29T12:30:00.5Z");
+        assert_eq!(
+            timestamp(1_709_209_800_000_070),
+            "2024-02-29T12:30:00.00007Z"
+        );
         assert_eq!(timestamp(i64::MAX), "infinity");
     }
 

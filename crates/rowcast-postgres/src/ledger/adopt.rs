@@ -282,7 +282,7 @@ impl PgLedger {
             if row.in_old
                 && let Some(spool) = spool.as_mut()
             {
-                spool.push(Part::Known, &tuple)?;
+                spool.push(Part::Known, [&tuple, &[]])?;
             }
         }
         drop(tuples);

@@ -283,7 +283,7 @@ impl Extraction<'_> {
         if let Some(checksum) = checksum.filter(|_| diff.cursor_column.is_none())
             && checksum.agrees(client).await?
         {
-            sink.complete(checksum);
+            sink.complete(checksum, diff.mapped_keys());
             return Ok(Manner::Plain);
         }
         sink.read_as(diff.first_decoders());

@@ -5,7 +5,7 @@
 //! The tuples are those of the wide form, but for columns that are read in another of their forms.
 
 use super::diff::DiffSql;
-use super::forms::Decode;
+use super::forms::{Decode, KeyForm};
 use crate::sql::ident as quote_ident;
 
 /// One column of the statement's inner query.
@@ -59,11 +59,33 @@ impl DiffSql<'_> {
         )
     }
 
+    /// For each key column, where it stands among the mapped ones in the same bytes: there it need not
+    /// be sent twice.
+    pub(super) fn mapped_keys(&self) -> Vec<Option<usize>> {
+        let keys = self.shape.keys.iter();
+        keys.map(|key| {
+            let at = self
+                .data
+                .iter()
+                .position(|column| column.name == key.name)?;
+            let facts = &self.data[at].facts;
+            let same = facts.element.is_none()
+                && match key.form {
+                    KeyForm::Int => facts.base == "int8",
+                    KeyForm::Text => matches!(facts.base.as_str(), "text" | "varchar"),
+                    KeyForm::Numeric | KeyForm::Other(_) => false,
+                };
+            same.then_some(at)
+        })
+        .collect()
+    }
+
     /// Keys and mapped columns alone, when state is empty: what else a tuple has, the worker adds
-    /// (`Checksum`).
+    /// (`Checksum`, `mapped_keys`).
     pub(super) fn plain(&self) -> String {
         let mut columns = Vec::new();
-        for key in &self.shape.keys {
+        let keys = self.shape.keys.iter().zip(self.mapped_keys());
+        for (key, _) in keys.filter(|(_, mapped)| mapped.is_none()) {
             let form = key
                 .form
                 .join_form(&format!("m.{}", quote_ident(&key.name)), &key.facts);

@@ -264,7 +264,6 @@ fn hash_u32(value: u32, seed: u64) -> u64 {
 /// `hash_bytes_extended`, as a machine with the least significant byte first computes it.
 pub(super) fn hash_bytes(bytes: &[u8], seed: u64) -> u64 {
     let mut mixed = Mixed::new(bytes.len() as u32, seed);
-    let word = |at: &[u8]| u32::from_le_bytes([at[0], at[1], at[2], at[3]]);
     let mut blocks = bytes.chunks_exact(12);
     for block in &mut blocks {
         mixed.a = mixed.a.wrapping_add(word(&block[..4]));
@@ -273,15 +272,24 @@ pub(super) fn hash_bytes(bytes: &[u8], seed: u64) -> u64 {
         mixed.mix();
     }
     let rest = blocks.remainder();
-    let mut last = [0_u8; 12];
+    let (first, rest) = rest.split_at(rest.len().min(4));
+    let (second, third) = rest.split_at(rest.len().min(4));
+    mixed.a = mixed.a.wrapping_add(word(first));
+    mixed.b = mixed.b.wrapping_add(word(second));
     // The lowest byte of the third word is kept for the length.
-    let (low, high) = rest.split_at(rest.len().min(8));
-    last[..low.len()].copy_from_slice(low);
-    last[9..9 + high.len()].copy_from_slice(high);
-    mixed.a = mixed.a.wrapping_add(word(&last[..4]));
-    mixed.b = mixed.b.wrapping_add(word(&last[4..8]));
-    mixed.c = mixed.c.wrapping_add(word(&last[8..]));
+    mixed.c = mixed.c.wrapping_add(word(third) << 8);
     mixed.finish()
+}
+
+/// Up to four bytes as a number, the least significant first.
+fn word(bytes: &[u8]) -> u32 {
+    match *bytes {
+        [a, b, c, d, ..] => u32::from_le_bytes([a, b, c, d]),
+        [a, b, c] => u32::from_le_bytes([a, b, c, 0]),
+        [a, b] => u32::from_le_bytes([a, b, 0, 0]),
+        [a] => u32::from(a),
+        [] => 0,
+    }
 }
 
 #[cfg(test)]

@@ -101,13 +101,14 @@ impl Rendering {
 
     /// Gives the changes that came without a row what was written for them, in their order.
     pub(super) fn hand_out(&mut self, changes: &mut [Change]) {
-        let text: Arc<str> = self.text.as_str().into();
+        // The next chunk will be about as long.
+        let room = String::with_capacity(self.text.len());
+        let text = Arc::new(std::mem::replace(&mut self.text, room));
         let written = changes
             .iter_mut()
             .filter(|change| change.row.is_none() && change.kind != Kind::Removed);
         for (change, [start, fields, end]) in written.zip(self.records.drain(..)) {
             change.json = Some(RecordJson::within(&text, start, fields, end));
         }
-        self.text.clear();
     }
 }

@@ -88,11 +88,16 @@ impl<'a> Sink<'a> {
     }
 
     /// From now on tuples hold keys and mapped columns alone: all are additions to an empty state.
-    pub(super) fn complete(&mut self, checksum: Checksum) {
+    /// `mapped_keys`: those that are read of the mapped columns.
+    pub(super) fn complete(&mut self, checksum: Checksum, mapped_keys: Vec<Option<usize>>) {
         self.completion = Some(Completion {
             checksum,
+            mapped_keys,
             columns: Vec::new(),
-            whole: Vec::new(),
+            head: Vec::new(),
+            key_end: 0,
+            letter: b'A',
+            sum: 0,
         });
     }
 
@@ -116,10 +121,10 @@ impl<'a> Sink<'a> {
         let Some(mut completion) = self.completion.take() else {
             return self.count(tuple, new);
         };
-        let completed = completion.complete(tuple, &self.layout);
-        let taken = completed
-            .map_err(|Malformed| self.unreadable())
-            .and_then(|()| self.count(&completion.whole, new));
+        let taken = match completion.complete(tuple, &self.layout) {
+            Ok(data) => self.decide(&completion.brief(), [&completion.head, data], new),
+            Err(Malformed) => Err(self.unreadable()),
+        };
         self.completion = Some(completion);
         taken
     }
@@ -138,16 +143,21 @@ impl<'a> Sink<'a> {
         if let Some(value) = brief.cursor {
             self.watermark = super::cursor::later(self.watermark.take(), Some(value.to_owned()));
         }
+        self.decide(&brief, [tuple, &[]], new)
+    }
+
+    /// Counts a tuple, which comes in two pieces, and spools it if it is a change.
+    fn decide(&mut self, brief: &Brief<'_>, tuple: [&[u8]; 2], new: Part) -> Result<(), Reason> {
         match brief.letter {
             b'N' => self.null_keys += 1,
             b'=' => self.unchanged += 1,
             b'D' if self.limit => self.in_state += u64::from(brief.in_state),
-            _ => self.change(&brief, tuple, new)?,
+            _ => self.change(brief, tuple, new)?,
         }
         Ok(())
     }
 
-    fn change(&mut self, brief: &Brief<'_>, tuple: &[u8], new: Part) -> Result<(), Reason> {
+    fn change(&mut self, brief: &Brief<'_>, tuple: [&[u8]; 2], new: Part) -> Result<(), Reason> {
         let retried = brief.reject || brief.doubt;
         let part = match brief.letter {
             b'D' => Part::Removed,
@@ -240,45 +250,89 @@ impl<'a> Sink<'a> {
 /// What the worker adds to the rows of an empty state's comparison.
 struct Completion {
     checksum: Checksum,
+    /// For each key column, where it stands among the mapped ones, if it has no field of its own.
+    mapped_keys: Vec<Option<usize>>,
     /// Where the mapped columns of the present tuple are.
     columns: Vec<Option<(usize, usize)>>,
-    whole: Vec<u8>,
+    /// What the present tuple has before its mapped columns.
+    head: Vec<u8>,
+    /// Where in it the key ends.
+    key_end: usize,
+    letter: u8,
+    sum: i64,
 }
 
 impl Completion {
-    /// Makes `whole` the tuple that the server would have sent.
-    fn complete(&mut self, tuple: &[u8], layout: &Layout) -> Result<(), Malformed> {
+    /// What the server would have sent before the mapped columns of this tuple becomes `head`. Gives
+    /// the mapped columns.
+    fn complete<'t>(&mut self, tuple: &'t [u8], layout: &Layout) -> Result<&'t [u8], Malformed> {
         let mut cursor = Cursor(tuple);
-        let mut letter = b'A';
-        for _ in &layout.shape.keys {
-            if cursor.field()?.is_none() {
-                letter = b'N';
-            }
-        }
-        let (keys, data) = tuple.split_at(tuple.len() - cursor.0.len());
-        let mut columns = std::mem::take(&mut self.columns);
+        let columns = &mut self.columns;
         columns.clear();
+        let own = self.mapped_keys.iter().filter(|mapped| mapped.is_none());
+        for _ in own {
+            cursor.field()?;
+        }
+        let (mut keys, data) = tuple.split_at(tuple.len() - cursor.0.len());
         for _ in &layout.decoders {
             let length = cursor.field()?.map(<[u8]>::len);
             let end = data.len() - cursor.0.len();
             columns.push(length.map(|length| (end - length, end)));
         }
-        let checksum = self.checksum.of(&columns, data)?;
-        self.columns = columns;
-        let whole = &mut self.whole;
-        whole.clear();
-        // In state and a tombstone: neither.
-        whole.extend_from_slice(&[0, 0, 0, 1, letter, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]);
-        whole.extend_from_slice(keys);
-        whole.extend_from_slice(&8_i32.to_be_bytes());
-        whole.extend_from_slice(&checksum.to_be_bytes());
-        if layout.keep_rows {
-            whole.extend_from_slice(&(-1_i32).to_be_bytes());
+        self.sum = self.checksum.of(columns, data)?;
+        self.letter = b'A';
+        let head = &mut self.head;
+        head.clear();
+        // The operation; in state and a tombstone: neither.
+        head.extend_from_slice(&[0, 0, 0, 1, b'A', 0, 0, 0, 1, 0, 0, 0, 0, 1, 0]);
+        for mapped in &self.mapped_keys {
+            let field = match mapped {
+                Some(at) => columns
+                    .get(*at)
+                    .ok_or(Malformed)?
+                    .map(|(start, end)| &data[start..end]),
+                None => {
+                    let mut cursor = Cursor(keys);
+                    let field = cursor.field()?;
+                    keys = cursor.0;
+                    field
+                }
+            };
+            let length = field.map_or(-1, |field| field.len() as i32);
+            head.extend_from_slice(&length.to_be_bytes());
+            match field {
+                Some(field) => head.extend_from_slice(field),
+                None => self.letter = b'N',
+            }
         }
-        whole.extend_from_slice(data);
-        Ok(())
+        head[LETTER_AT] = self.letter;
+        self.key_end = head.len();
+        head.extend_from_slice(&8_i32.to_be_bytes());
+        head.extend_from_slice(&self.sum.to_be_bytes());
+        if layout.keep_rows {
+            head.extend_from_slice(&(-1_i32).to_be_bytes());
+        }
+        Ok(data)
+    }
+
+    /// What counting needs to know of the present tuple.
+    fn brief(&self) -> Brief<'_> {
+        Brief {
+            letter: self.letter,
+            in_state: false,
+            tombstone: false,
+            key: &self.head[KEY_AT..self.key_end],
+            checksum: Some(self.sum),
+            reject: false,
+            doubt: false,
+            cursor: None,
+        }
     }
 }
+
+/// Where a tuple's letter stands, and where its key begins.
+const LETTER_AT: usize = 4;
+const KEY_AT: usize = 15;
 
 /// One change's share of the order-independent digest of the change set (semantics 28): its kind,
 /// its key as it comes from the server, which is the same in every form, and its checksum.

@@ -82,15 +82,18 @@ impl Spool {
         }
     }
 
-    /// Appends a tuple.
+    /// Appends a tuple, given in two pieces.
     ///
     /// # Errors
     /// The spool or the disk is full, or can't be written.
-    pub(super) fn push(&mut self, part: Part, tuple: &[u8]) -> Result<(), Reason> {
+    pub(super) fn push(&mut self, part: Part, tuple: [&[u8]; 2]) -> Result<(), Reason> {
         let segment = &mut self.segments[part as usize];
-        let length = u32::try_from(tuple.len()).map_err(|_| Reason::defect("a tuple over 4 GB"))?;
+        let length = u32::try_from(tuple[0].len() + tuple[1].len());
+        let length = length.map_err(|_| Reason::defect("a tuple over 4 GB"))?;
         segment.buffer.extend_from_slice(&length.to_le_bytes());
-        segment.buffer.extend_from_slice(tuple);
+        for piece in tuple {
+            segment.buffer.extend_from_slice(piece);
+        }
         segment.tuples += 1;
         if segment.buffer.len() >= BLOCK_BYTES {
             self.flush(part)?;
@@ -298,9 +301,7 @@ mod tests {
         let long = vec![7_u8; 1000];
         for i in 0..1000_u32 {
             let part = [Part::NewAbove, Part::Removed, Part::New][i as usize % 3];
-            spool
-                .push(part, &[&i.to_be_bytes(), long.as_slice()].concat())
-                .unwrap();
+            spool.push(part, [&i.to_be_bytes(), &long]).unwrap();
         }
         let disk = spool.bytes();
         assert!(
@@ -337,7 +338,7 @@ mod tests {
             .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
             .collect();
         assert_eq!(
-            spool.push(Part::New, &noise).unwrap_err().code,
+            spool.push(Part::New, [&noise, &[]]).unwrap_err().code,
             Code::SpoolFull
         );
     }
