@@ -169,7 +169,7 @@ fn source() -> Document {
         Key::optional("row_security", Shape::Choice(vec!["error", "allow"]), "Whether row-level security may hide rows; hidden rows look like removed ones").default("error"),
         Key::optional("allow_superuser", Shape::Boolean, "Lets `rowcast serve` run models as a role that could write in spite of the read-only transaction: a superuser, or a member of pg_write_server_files or pg_execute_server_program").default("false"),
         Key::optional("limits", Shape::Group(vec![
-            Key::optional("connections", up_to(1_000), "Connections a run may have open together; from 3 on a large table is read over two").default("4"),
+            Key::optional("connections", up_to(1_000), "Connections a run may have open together; from 2 on a large first run fills state while it sends, and from 3 on a large table is read over two").default("4"),
             Key::optional("runs", up_to(1_000), "Runs that `rowcast serve` has going on at once in this source; the others wait").default("4"),
             Key::optional("statement_timeout", Shape::Period, "How long one query may take").default("10m"),
         ]), "Limits of use"),

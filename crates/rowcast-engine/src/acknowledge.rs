@@ -141,6 +141,9 @@ impl Acknowledgements {
                 unsettled.left -= 1;
                 let last = unsettled.left == 0;
                 if !unsettled.broken {
+                    if unsettled.held.is_empty() {
+                        unsettled.held.reserve_exact(unsettled.left + 1);
+                    }
                     unsettled.held.push(settled);
                     self.held += 1;
                     self.oldest.get_or_insert(now);
