@@ -1,4 +1,4 @@
-//! Where a run's parts run: what speaks to the destination on a thread of its own, the rest at home.
+//! Where a run's parts run: small requests on a thread of its own, the rest at home.
 //!
 //! One task sends all small requests of a run, and reads their answers. On a runtime of several
 //! threads another one notices an answer, takes the task over and wakes its neighbour, for every few

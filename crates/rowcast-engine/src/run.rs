@@ -31,6 +31,10 @@ use crate::report::{Tally, total};
 use crate::supply::Supply;
 use crate::trace;
 
+/// Requests of up to so many records are nearly always small enough to be written where they are sent.
+/// Those of more go over the program's threads, and to be handed over to them costs more than it gains.
+const SMALL_RECORDS: usize = 10;
+
 /// What a run works with.
 #[derive(Clone)]
 pub struct RunInput {
@@ -50,7 +54,7 @@ pub struct RunInput {
     pub limiter: Arc<Limiter>,
     /// Counted by the ledger, for every process.
     pub quota: Option<Quota>,
-    /// Whether the run speaks to its destination on a thread of its own.
+    /// Whether the run may speak to its destination on a thread of its own.
     pub own_thread: bool,
 }
 
@@ -153,9 +157,11 @@ pub async fn run(mut input: RunInput) -> Result<RunReport, Reason> {
     Ok(run.finish().await)
 }
 
-/// A thread of its own for what a run says to its destination. Without one it is slower, never wrong.
+/// A thread of its own for what a run says to its destination, if its requests are small. Without one it
+/// is slower, never wrong.
 fn own_thread(input: &RunInput) -> Option<OwnThread> {
-    if !input.own_thread {
+    let records = input.destination.capabilities().batch_records_max;
+    if !input.own_thread || records > SMALL_RECORDS {
         return None;
     }
     let started = OwnThread::start(&input.plan.name);

@@ -18,7 +18,7 @@ use world::{Shape, World};
 #[derive(Default)]
 struct Clerk {
     inner: Option<Arc<dyn Destination>>,
-    desk: OnceLock<mpsc::UnboundedSender<oneshot::Sender<()>>>,
+    desk: OnceLock<mpsc::Sender<oneshot::Sender<()>>>,
     threads: Mutex<BTreeSet<String>>,
     /// Once this is set no write ends; it hears when one was begun, and when it was given up.
     stuck: Option<Arc<Stuck>>,
@@ -52,9 +52,10 @@ impl Clerk {
 
     async fn ask(&self) {
         let name = std::thread::current().name().unwrap_or_default().to_owned();
-        self.threads.lock().unwrap().insert(name);
+        self.threads.lock().expect("no panic").insert(name);
         let (done, told) = oneshot::channel();
-        self.desk.get().expect("open").send(done).expect("a clerk");
+        let desk = self.desk.get().expect("open");
+        desk.send(done).await.expect("a clerk");
         told.await.expect("the clerk still works");
     }
 }
@@ -73,7 +74,7 @@ impl Destination for Clerk {
         context: &'a Arc<RunContext>,
     ) -> BoxFuture<'a, Result<Vec<Committed>, Fault>> {
         Box::pin(async move {
-            let (desk, mut asked) = mpsc::unbounded_channel::<oneshot::Sender<()>>();
+            let (desk, mut asked) = mpsc::channel::<oneshot::Sender<()>>(1);
             tokio::spawn(async move {
                 while let Some(done) = asked.recv().await {
                     let _ = done.send(());
@@ -110,7 +111,7 @@ async fn everything_said_to_the_destination_is_said_on_one_thread_that_lasts() {
     let world = World::filled(
         500,
         Shape {
-            batch: 1,
+            batch: 10,
             concurrency: 8,
             publishes: true,
             ..Shape::default()
@@ -138,8 +139,32 @@ async fn everything_said_to_the_destination_is_said_on_one_thread_that_lasts() {
 }
 
 #[tokio::test]
+async fn large_requests_stay_on_the_threads_of_the_program() {
+    let large = Shape {
+        batch: 11,
+        ..Shape::default()
+    };
+    let world = World::filled(100, large);
+    let clerk = Arc::new(Clerk::of(&world));
+    let destination = clerk.clone();
+    let report = world
+        .run_with(|input| {
+            input.destination = destination;
+            input.own_thread = true;
+        })
+        .await;
+    assert_eq!(report.delivered, 100);
+    let threads = clerk.threads.lock().expect("no panic");
+    assert!(!threads.contains("customers"), "{threads:?}");
+}
+
+#[tokio::test]
 async fn a_run_that_is_given_up_gives_its_requests_up() {
-    let world = World::filled(3, Shape::default());
+    let single = Shape {
+        batch: 1,
+        ..Shape::default()
+    };
+    let world = World::filled(3, single);
     let stuck = Arc::new(Stuck::default());
     let mut input = world.input();
     input.own_thread = true;
