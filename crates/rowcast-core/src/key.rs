@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use crate::json::{SAFE_INTEGER_MAX, push_int, push_string, push_value};
 use crate::value::{Name, Object, Value};
 
@@ -55,19 +57,33 @@ impl fmt::Display for KeyPart {
     }
 }
 
-/// The values of the primary key columns, in the model's order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(pub Box<[KeyPart]>);
+/// The values of the primary key columns, in the model's order. The usual one of them lies in the key
+/// itself: keys are copied for every change, and memory of its own would cost each copy as much as
+/// all else it goes through.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(pub SmallVec<[KeyPart; 1]>);
+
+impl<const N: usize> From<[KeyPart; N]> for Key {
+    fn from(parts: [KeyPart; N]) -> Self {
+        parts.into_iter().collect()
+    }
+}
+
+impl FromIterator<KeyPart> for Key {
+    fn from_iter<T: IntoIterator<Item = KeyPart>>(parts: T) -> Self {
+        Self(parts.into_iter().collect())
+    }
+}
 
 impl Key {
     /// A key of one integer column: the usual one.
     pub fn int(value: i64) -> Self {
-        Self(Box::new([KeyPart::Int(value)]))
+        Self::from([KeyPart::Int(value)])
     }
 
     /// A key of one text column.
     pub fn text(value: impl Into<Box<str>>) -> Self {
-        Self(Box::new([KeyPart::Text(value.into())]))
+        Self::from([KeyPart::Text(value.into())])
     }
 
     /// Names and values as a record carries them. Integers beyond 2^53 become strings.
@@ -156,14 +172,8 @@ mod tests {
 
     #[test]
     fn canonical_text_tells_composite_keys_apart() {
-        let a = Key(Box::new([
-            KeyPart::Text("a,b".into()),
-            KeyPart::Text("c".into()),
-        ]));
-        let b = Key(Box::new([
-            KeyPart::Text("a".into()),
-            KeyPart::Text("b,c".into()),
-        ]));
+        let a = Key::from([KeyPart::Text("a,b".into()), KeyPart::Text("c".into())]);
+        let b = Key::from([KeyPart::Text("a".into()), KeyPart::Text("b,c".into())]);
         assert_ne!(a.canonical(), b.canonical());
     }
 }

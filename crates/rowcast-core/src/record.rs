@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn rule_9_the_idempotency_key_is_the_one_of_earlier_versions() {
-        let key = Key(Box::new([KeyPart::Int(-7), KeyPart::Text("a\"b".into())]));
+        let key = Key::from([KeyPart::Int(-7), KeyPart::Text("a\"b".into())]);
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"id");
         hasher.update(&1_i64.to_le_bytes());

@@ -22,6 +22,10 @@ pub(crate) const STEP_DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// What waits for a step.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "whole intents are few, and memory of its own would cost every settlement more"
+)]
 enum Queued {
     /// One settlement with its bookkeeping.
     One {

@@ -564,7 +564,7 @@ fn settle_unsent(change: &mut Change, verdict: Verdict) -> Settled {
 
 /// The change's key, for what is made of it.
 fn take_key(change: &mut Change) -> Key {
-    std::mem::replace(&mut change.key, Key(Box::default()))
+    std::mem::take(&mut change.key)
 }
 
 /// The settlement of a record that was sent, or was about to be.

@@ -360,11 +360,11 @@ mod tests {
     fn settlements_come_back_as_they_went_in_from_memory_and_from_the_file() {
         let item = |i: i64| -> Accepted {
             let settled = Settled {
-                key: Key(Box::new([
+                key: Key::from([
                     KeyPart::Int(i),
                     KeyPart::Text("é\n".into()),
                     KeyPart::Decimal("1.50".into()),
-                ])),
+                ]),
                 kind: [Kind::Added, Kind::Updated, Kind::Removed][i as usize % 3],
                 checksum: (i % 2 == 0).then_some(-i),
                 verdict: Verdict::Delivered(Operation::ALL[i as usize % 4]),

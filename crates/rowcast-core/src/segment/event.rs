@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_deleted_row_has_nulls_and_its_id() {
-        let key = Key(Box::new([KeyPart::Int(7), KeyPart::Text("eu".into())]));
+        let key = Key::from([KeyPart::Int(7), KeyPart::Text("eu".into())]);
         let occasion = Occasion {
             kind: Kind::Removed,
             key: Some(&key),

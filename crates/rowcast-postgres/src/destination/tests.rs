@@ -104,9 +104,7 @@ fn object(members: &[(&str, Value)]) -> Object {
 fn record(operation: Operation, match_on: Object, fields: Object) -> Record {
     let key = match &match_on[0].1 {
         Value::Int(id) => Key::int(*id),
-        other => Key(Box::new([KeyPart::Text(
-            rowcast_core::json::to_text(other).into(),
-        )])),
+        other => Key::from([KeyPart::Text(rowcast_core::json::to_text(other).into())]),
     };
     Record {
         idempotency_key: key.canonical(),

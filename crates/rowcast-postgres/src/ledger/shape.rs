@@ -242,19 +242,19 @@ impl Shape {
     /// # Errors
     /// The tuple is cut.
     pub(super) fn read_key(&self, cursor: &mut Cursor<'_>) -> Result<Option<Key>, Malformed> {
-        let mut parts = Vec::with_capacity(self.keys.len());
+        let mut whole = Key::default();
         let mut complete = true;
         for key in &self.keys {
             match (cursor.field()?, &key.form) {
                 (None, _) => complete = false,
-                (Some(bytes), KeyForm::Int) => parts.push(KeyPart::Int(int8(bytes)?)),
+                (Some(bytes), KeyForm::Int) => whole.0.push(KeyPart::Int(int8(bytes)?)),
                 (Some(bytes), KeyForm::Numeric) => {
-                    parts.push(KeyPart::Decimal(text(bytes)?.into()));
+                    whole.0.push(KeyPart::Decimal(text(bytes)?.into()));
                 }
-                (Some(bytes), _) => parts.push(KeyPart::Text(text(bytes)?.into())),
+                (Some(bytes), _) => whole.0.push(KeyPart::Text(text(bytes)?.into())),
             }
         }
-        Ok(complete.then(|| Key(parts.into())))
+        Ok(complete.then_some(whole))
     }
 
     /// A key from the texts of its parts, as a person types them.

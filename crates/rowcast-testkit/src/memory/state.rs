@@ -324,7 +324,7 @@ impl MemoryLedger {
         changes.truncate(usize::try_from(max).unwrap_or(usize::MAX));
         for _ in 0..table.null_keys {
             changes.push(Change {
-                key: Key(Box::new([KeyPart::Text("null".into())])),
+                key: Key::from([KeyPart::Text("null".into())]),
                 kind: Kind::Added,
                 checksum: None,
                 row: None,
