@@ -14,7 +14,7 @@ use rowcast_core::{Change, Kind, Name, Schema};
 use super::decode::{Cursor, Malformed, push_json, value};
 use super::forms::Decode;
 
-/// A member's name as JSON writes it, and the position of its column.
+/// What stands before a member's value, and the position of its column.
 type Member = (Box<str>, usize);
 
 /// How the records of a run are written, and the room to do so.
@@ -34,9 +34,13 @@ impl Rendering {
     /// For rows of a schema; `None` when it lacks a column.
     pub(super) fn new(plain: &Plain, schema: &Schema) -> Option<Self> {
         let members = |named: &[(Box<str>, Name)]| -> Option<Vec<Member>> {
-            let members = named.iter();
+            let members = named.iter().enumerate();
             members
-                .map(|(label, column)| Some((label.clone(), schema.position(column)?)))
+                .map(|(i, (label, column))| {
+                    let comma = if i > 0 { "," } else { "" };
+                    let before = format!("{comma}{label}").into();
+                    Some((before, schema.position(column)?))
+                })
                 .collect()
         };
         Some(Self {
@@ -74,9 +78,8 @@ impl Rendering {
         let text = &mut self.text;
         let start = text.len();
         text.push('{');
-        for (i, (label, at)) in self.identity.iter().enumerate() {
-            text.push_str(if i > 0 { "," } else { "" });
-            text.push_str(label);
+        for (before, at) in &self.identity {
+            text.push_str(before);
             let Some((decode, bytes)) = column(*at)? else {
                 text.truncate(start);
                 return Ok(false);
@@ -86,9 +89,8 @@ impl Rendering {
         text.push('}');
         let fields_at = text.len();
         text.push('{');
-        for (i, (label, at)) in self.fields.iter().enumerate() {
-            text.push_str(if i > 0 { "," } else { "" });
-            text.push_str(label);
+        for (before, at) in &self.fields {
+            text.push_str(before);
             match column(*at)? {
                 Some((decode, bytes)) => push_json(text, decode, bytes)?,
                 None => text.push_str("null"),
