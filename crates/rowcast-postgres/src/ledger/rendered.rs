@@ -103,9 +103,12 @@ impl Rendering {
 
     /// Gives the changes that came without a row what was written for them, in their order.
     pub(super) fn hand_out(&mut self, changes: &mut [Change]) {
-        // The next chunk will be about as long.
-        let room = String::with_capacity(self.text.len());
-        let text = Arc::new(std::mem::replace(&mut self.text, room));
+        // The next chunk will be about as long: a text that outgrew its room would take twice of it.
+        let length = self.text.len();
+        let room = String::with_capacity(length + length / 8);
+        let mut text = std::mem::replace(&mut self.text, room);
+        text.shrink_to_fit();
+        let text = Arc::new(text);
         let written = changes
             .iter_mut()
             .filter(|change| change.row.is_none() && change.kind != Kind::Removed);
