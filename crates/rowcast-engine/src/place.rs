@@ -14,6 +14,12 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::run::RunInput;
+
+/// Requests of up to so many records are nearly always small enough to be written where they are sent.
+/// Those of more go over the program's threads, and to be handed over to them costs more than it gains.
+const SMALL_RECORDS: usize = 10;
+
 /// A runtime that parts of a run are done on.
 #[derive(Debug, Clone)]
 pub(crate) struct Place(Handle);
@@ -79,4 +85,17 @@ impl OwnThread {
     pub(crate) fn place(&self) -> Place {
         self.place.clone()
     }
+}
+
+/// A thread of its own for what a run says to its destination, if its requests are small. Without one it
+/// is slower, never wrong.
+pub(crate) fn own_thread(input: &RunInput) -> Option<OwnThread> {
+    let records = input.destination.capabilities().batch_records_max;
+    if !input.own_thread || records > SMALL_RECORDS {
+        return None;
+    }
+    let started = OwnThread::start(&input.plan.name);
+    started
+        .inspect_err(|error| tracing::debug!(%error, "no thread for delivery"))
+        .ok()
 }

@@ -24,16 +24,12 @@ use crate::deliver::{Delivery, GRACE_LEDGER, Parts, Stop, lease_lost, lease_ran_
 use crate::lease::Renewal;
 use crate::limit::Limiter;
 use crate::observe::{Observer, Phase, Quiet};
-use crate::place::{OwnThread, Place};
+use crate::place::{OwnThread, Place, own_thread};
 use crate::prepare::Preparer;
 use crate::preview::{limited, preview};
 use crate::report::{Tally, total};
 use crate::supply::Supply;
 use crate::trace;
-
-/// Requests of up to so many records are nearly always small enough to be written where they are sent.
-/// Those of more go over the program's threads, and to be handed over to them costs more than it gains.
-const SMALL_RECORDS: usize = 10;
 
 /// What a run works with.
 #[derive(Clone)]
@@ -155,19 +151,6 @@ pub async fn run(mut input: RunInput) -> Result<RunReport, Reason> {
         run.stopped(stop);
     }
     Ok(run.finish().await)
-}
-
-/// A thread of its own for what a run says to its destination, if its requests are small. Without one it
-/// is slower, never wrong.
-fn own_thread(input: &RunInput) -> Option<OwnThread> {
-    let records = input.destination.capabilities().batch_records_max;
-    if !input.own_thread || records > SMALL_RECORDS {
-        return None;
-    }
-    let started = OwnThread::start(&input.plan.name);
-    started
-        .inspect_err(|error| tracing::debug!(%error, "no thread for delivery"))
-        .ok()
 }
 
 /// A run that has its lease.
