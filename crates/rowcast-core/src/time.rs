@@ -103,20 +103,11 @@ pub fn push_timestamp(out: &mut String, us: i64, suffix: &str) {
             let (year, month, day) = civil(us.div_euclid(DAY_US));
             let ([a, b], [c, d]) = (two(month), two(day));
             let (time, length) = time(us.rem_euclid(DAY_US));
-            let mut text = *b"0000-00-00T00:00:00.000000";
-            text[4..11].copy_from_slice(&[b'-', a, b, b'-', c, d, b'T']);
-            text[11..].copy_from_slice(&time);
-            let text = &mut text[..11 + length];
-            let mut bc = false;
-            if let 1..=9_999 = year {
-                let year = year as u32;
-                text[..2].copy_from_slice(&two(year / 100));
-                text[2..4].copy_from_slice(&two(year % 100));
-                push_ascii(out, text);
-            } else {
-                bc = push_year(out, year);
-                push_ascii(out, &text[4..]);
-            }
+            let mut text = *b"-00-00T00:00:00.000000";
+            text[..7].copy_from_slice(&[b'-', a, b, b'-', c, d, b'T']);
+            text[7..].copy_from_slice(&time);
+            let bc = push_year(out, year);
+            push_ascii(out, &text[..7 + length]);
             out.push_str(suffix);
             if bc {
                 out.push_str(" BC");

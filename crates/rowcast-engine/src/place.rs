@@ -14,8 +14,6 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::run::RunInput;
-
 /// Requests of up to so many records are nearly always small enough to be written where they are sent.
 /// Those of more go over the program's threads, and to be handed over to them costs more than it gains.
 const SMALL_RECORDS: usize = 10;
@@ -62,9 +60,20 @@ pub(crate) struct OwnThread {
 }
 
 impl OwnThread {
+    /// A thread for requests of at most so many records, if they are small. Without one a run is slower,
+    /// never wrong.
+    pub(crate) fn for_requests_of(records: usize, name: &str) -> Option<Self> {
+        if records > SMALL_RECORDS {
+            return None;
+        }
+        Self::start(name)
+            .inspect_err(|error| tracing::debug!(%error, "no thread for delivery"))
+            .ok()
+    }
+
     /// # Errors
     /// The system gives no thread, or no means to wait for connections.
-    pub(crate) fn start(name: &str) -> io::Result<Self> {
+    fn start(name: &str) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let place = Place(runtime.handle().clone());
         let end = CancellationToken::new();
@@ -85,17 +94,4 @@ impl OwnThread {
     pub(crate) fn place(&self) -> Place {
         self.place.clone()
     }
-}
-
-/// A thread of its own for what a run says to its destination, if its requests are small. Without one it
-/// is slower, never wrong.
-pub(crate) fn own_thread(input: &RunInput) -> Option<OwnThread> {
-    let records = input.destination.capabilities().batch_records_max;
-    if !input.own_thread || records > SMALL_RECORDS {
-        return None;
-    }
-    let started = OwnThread::start(&input.plan.name);
-    started
-        .inspect_err(|error| tracing::debug!(%error, "no thread for delivery"))
-        .ok()
 }

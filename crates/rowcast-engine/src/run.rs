@@ -24,7 +24,7 @@ use crate::deliver::{Delivery, GRACE_LEDGER, Parts, Stop, lease_lost, lease_ran_
 use crate::lease::Renewal;
 use crate::limit::Limiter;
 use crate::observe::{Observer, Phase, Quiet};
-use crate::place::{OwnThread, Place, own_thread};
+use crate::place::{OwnThread, Place};
 use crate::prepare::Preparer;
 use crate::preview::{limited, preview};
 use crate::report::{Tally, total};
@@ -130,7 +130,9 @@ pub async fn run(mut input: RunInput) -> Result<RunReport, Reason> {
         input.clock.clone(),
         input.cancel.clone(),
     );
-    let thread = own_thread(&input);
+    let records = input.destination.capabilities().batch_records_max;
+    let wanted = input.own_thread.then_some(&input.plan.name);
+    let thread = wanted.and_then(|name| OwnThread::for_requests_of(records, name));
     let mut run = Running {
         report: RunReport::new(input.plan.name.clone(), lease.run, started_at),
         complete: false,

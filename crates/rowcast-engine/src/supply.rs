@@ -292,8 +292,6 @@ impl Supply {
     }
 
     /// Puts a record into the open batch of its operation, or in front of a barrier.
-    // Records are large: to be handed over costs them a copy.
-    #[inline]
     fn admit(&mut self, outgoing: Outgoing) {
         if self.budget == Some(0) {
             self.budget_spent = true;

@@ -5,11 +5,11 @@ mod world;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use rowcast_core::RunStatus;
 use rowcast_core::record::Batch;
 use rowcast_core::{
     BoxFuture, Capabilities, Check, Destination, Fault, Outcome, RunContext, destination::Committed,
 };
+use rowcast_core::{RunReport, RunStatus};
 use rowcast_engine::run;
 use tokio::sync::{Notify, mpsc, oneshot};
 use world::{Shape, World};
@@ -106,6 +106,14 @@ impl Destination for Clerk {
     }
 }
 
+async fn deliver(world: &World, clerk: Arc<Clerk>, own_thread: bool) -> RunReport {
+    let run = world.run_with(|input| {
+        input.destination = clerk;
+        input.own_thread = own_thread;
+    });
+    run.await
+}
+
 #[tokio::test]
 async fn everything_said_to_the_destination_is_said_on_one_thread_that_lasts() {
     let world = World::filled(
@@ -122,13 +130,7 @@ async fn everything_said_to_the_destination_is_said_on_one_thread_that_lasts() {
         world
             .ledger
             .edit(|table| (0..500).for_each(|id| table.put(id, &format!("{own_thread}"))));
-        let destination = clerk.clone();
-        let report = world
-            .run_with(|input| {
-                input.destination = destination;
-                input.own_thread = own_thread;
-            })
-            .await;
+        let report = deliver(&world, clerk.clone(), own_thread).await;
         assert_eq!(report.status, RunStatus::Succeeded, "{report:?}");
         assert_eq!(report.delivered, 500);
         assert!(world.is_mirrored());
@@ -146,13 +148,7 @@ async fn large_requests_stay_on_the_threads_of_the_program() {
     };
     let world = World::filled(100, large);
     let clerk = Arc::new(Clerk::of(&world));
-    let destination = clerk.clone();
-    let report = world
-        .run_with(|input| {
-            input.destination = destination;
-            input.own_thread = true;
-        })
-        .await;
+    let report = deliver(&world, clerk.clone(), true).await;
     assert_eq!(report.delivered, 100);
     let threads = clerk.threads.lock().expect("no panic");
     assert!(!threads.contains("customers"), "{threads:?}");

@@ -13,7 +13,7 @@ mod carried;
 mod change_set;
 mod commit;
 mod config;
-mod copy;
+pub(crate) mod copy;
 mod cost;
 mod cursor;
 pub(crate) mod decode;

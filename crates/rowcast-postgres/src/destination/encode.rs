@@ -15,10 +15,9 @@ use super::raw::{Pass, decoded, pass, passed, split};
 use super::rows::{Group, unstorable};
 use super::target::{Column, Target};
 use super::text::NUL;
+use crate::ledger::copy::HEADER;
 use crate::ledger::decode::Malformed;
 
-/// The start of a binary COPY: signature, no flags, no extension.
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// First guess of a record's size.
 const RECORD_BYTES: usize = 160;
 

@@ -12,9 +12,9 @@ use tokio_postgres::{Client, CopyOutStream};
 
 use crate::connect::db_error;
 
-/// Signature, flags and extension length of a binary COPY without extensions.
-const HEADER_BYTES: usize = 19;
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+/// The start of a binary COPY without extensions: signature, flags and extension length.
+pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const SIGNATURE_BYTES: usize = 11;
 
 /// Tuples of one COPY.
 pub(super) struct Tuples {
@@ -97,13 +97,13 @@ impl Tuples {
     /// A whole tuple from the buffer, if there is one.
     fn take(&mut self) -> Result<Option<Bytes>, Reason> {
         if !self.started {
-            if self.buffer.len() < HEADER_BYTES {
+            if self.buffer.len() < HEADER.len() {
                 return Ok(None);
             }
-            if !self.buffer.starts_with(SIGNATURE) {
+            if !self.buffer.starts_with(&HEADER[..SIGNATURE_BYTES]) {
                 return Err(self.truncated("the answer is not a binary COPY"));
             }
-            self.buffer.advance(HEADER_BYTES);
+            self.buffer.advance(HEADER.len());
             self.started = true;
         }
         match measure(&self.buffer) {

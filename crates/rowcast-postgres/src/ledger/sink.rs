@@ -96,7 +96,6 @@ impl<'a> Sink<'a> {
             columns: Vec::new(),
             head: Vec::new(),
             key_end: 0,
-            letter: b'A',
             sum: 0,
         });
     }
@@ -258,7 +257,6 @@ struct Completion {
     head: Vec<u8>,
     /// Where in it the key ends.
     key_end: usize,
-    letter: u8,
     sum: i64,
 }
 
@@ -280,7 +278,7 @@ impl Completion {
             columns.push(length.map(|length| (end - length, end)));
         }
         self.sum = self.checksum.of(columns, data)?;
-        self.letter = b'A';
+        let mut letter = b'A';
         let head = &mut self.head;
         head.clear();
         // The operation; in state and a tombstone: neither.
@@ -302,10 +300,10 @@ impl Completion {
             head.extend_from_slice(&length.to_be_bytes());
             match field {
                 Some(field) => head.extend_from_slice(field),
-                None => self.letter = b'N',
+                None => letter = b'N',
             }
         }
-        head[LETTER_AT] = self.letter;
+        head[LETTER_AT] = letter;
         self.key_end = head.len();
         head.extend_from_slice(&8_i32.to_be_bytes());
         head.extend_from_slice(&self.sum.to_be_bytes());
@@ -318,7 +316,7 @@ impl Completion {
     /// What counting needs to know of the present tuple.
     fn brief(&self) -> Brief<'_> {
         Brief {
-            letter: self.letter,
+            letter: self.head[LETTER_AT],
             in_state: false,
             tombstone: false,
             key: &self.head[KEY_AT..self.key_end],

@@ -3,18 +3,18 @@
 //! An element looks the same in an array and in a COPY, so no type has to be known, and nothing is
 //! decoded. It must never make rows of arrays that differ in length.
 
-use std::cmp::Ordering;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use rowcast_core::Reason;
+use smallvec::SmallVec;
 use tokio_postgres::types::{FromSql, Type};
+
+use super::copy::HEADER;
+use super::decode::{Cursor, int8};
 
 /// Bytes of one message of a COPY: as many as fit the buffers on the way, and few enough to be made
 /// over and over in a processor's cache.
 const MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Signature, flags and extension length of a binary COPY without extensions.
-const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const END: i16 = -1;
 
 /// Dimensions, flags, the elements' type, and of the one dimension length and lower bound.
@@ -47,12 +47,11 @@ impl<'a> Array<'a> {
     /// The next element with its length before it.
     fn next(&mut self) -> Option<&'a [u8]> {
         self.left = self.left.checked_sub(1)?;
-        let length = i32::from_be_bytes(*self.elements.first_chunk()?);
-        // NULL has the length -1, and no bytes.
-        let end = 4 + usize::try_from(length).unwrap_or(0);
-        let (element, rest) = self.elements.split_at_checked(end)?;
-        self.elements = rest;
-        Some(element)
+        let all = self.elements;
+        let mut cursor = Cursor(all);
+        cursor.field().ok()?;
+        self.elements = cursor.0;
+        Some(&all[..all.len() - cursor.0.len()])
     }
 }
 
@@ -139,15 +138,17 @@ impl Rows {
     /// A row that is out of its place costs the server a search in the index from its root.
     fn sort(&mut self) {
         let (order, tuples) = (&self.order, &self.tuples);
-        let fields = |(start, end): (usize, usize)| &tuples[start + size_of::<i16>()..end];
-        if order == &[Ordered::Int] {
-            let number = |mut fields| element(&mut fields).and_then(<[u8]>::first_chunk);
-            self.places
-                .sort_by_cached_key(|place| number(fields(*place)).map(|n| i64::from_be_bytes(*n)));
-        } else {
-            self.places
-                .sort_by(|a, b| compare(order, fields(*a), fields(*b)));
-        }
+        self.places.sort_by_cached_key(|(start, end)| {
+            let mut fields = Cursor(&tuples[start + size_of::<i16>()..*end]);
+            let parts = order.iter().map_while(|ordered| {
+                let field = fields.field().ok()??;
+                match ordered {
+                    Ordered::Int => int8(field).ok().map(Part::Int),
+                    Ordered::Bytes => Some(Part::Bytes(field)),
+                }
+            });
+            parts.collect::<SmallVec<[_; 1]>>()
+        });
     }
 
     /// The messages of the whole COPY.
@@ -171,32 +172,11 @@ impl Rows {
     }
 }
 
-/// Compares the first elements of two tuples.
-fn compare(order: &[Ordered], mut a: &[u8], mut b: &[u8]) -> Ordering {
-    for ordered in order {
-        let (Some(left), Some(right)) = (element(&mut a), element(&mut b)) else {
-            return Ordering::Equal;
-        };
-        let compared = match (ordered, left.first_chunk(), right.first_chunk()) {
-            (Ordered::Int, Some(left), Some(right)) => {
-                i64::from_be_bytes(*left).cmp(&i64::from_be_bytes(*right))
-            }
-            _ => left.cmp(right),
-        };
-        if compared.is_ne() {
-            return compared;
-        }
-    }
-    Ordering::Equal
-}
-
-/// Takes an element from the front of a tuple's fields, without its length.
-fn element<'a>(fields: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, rest) = fields.split_first_chunk()?;
-    let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
-    let (element, rest) = rest.split_at_checked(length)?;
-    *fields = rest;
-    Some(element)
+/// An element, as its index compares it.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Part<'a> {
+    Int(i64),
+    Bytes(&'a [u8]),
 }
 
 #[cfg(test)]
@@ -246,16 +226,12 @@ mod tests {
         rows.push(&mut [read(&texts), read(&numbers)])
             .expect("rows");
         let copy = rows.end().concat();
-        let mut fields = &copy[HEADER.len()..];
+        let mut fields = Cursor(&copy[HEADER.len()..]);
         let mut found = Vec::new();
-        while let Some((2_i16, rest)) = fields
-            .split_first_chunk()
-            .map(|(count, rest)| (i16::from_be_bytes(*count), rest))
-        {
-            fields = rest;
-            let text = element(&mut fields).expect("a text");
-            let number = element(&mut fields).expect("a number");
-            let number = i64::from_be_bytes(number.try_into().expect("eight bytes"));
+        while let Ok(2) = fields.i16() {
+            let text = fields.field().expect("whole").expect("a text");
+            let number = fields.field().expect("whole").expect("a number");
+            let number = int8(number).expect("eight bytes");
             found.push(format!("{}{number}", String::from_utf8_lossy(text)));
         }
         assert_eq!(found, ["5", "a300", "ab2", "b-1", "b7"]);

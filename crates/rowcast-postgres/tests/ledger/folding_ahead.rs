@@ -20,6 +20,12 @@ const AT_ONCE: FoldAhead = FoldAhead {
     unordered: 1_000,
 };
 
+/// The same, while no intent falls behind the one before.
+const IN_ORDER: FoldAhead = FoldAhead {
+    unordered: 0,
+    ..AT_ONCE
+};
+
 const ASLEEP: &str = "SELECT count(*) FROM pg_stat_activity \
     WHERE datname = current_database() AND wait_event = 'PgSleep'";
 
@@ -331,11 +337,7 @@ async fn without_another_connection_rows_are_folded_at_the_end() {
 #[tokio::test]
 async fn keys_in_no_order_are_folded_at_the_end() {
     let world = with_rows("ahead_order", 5).await;
-    let policy = FoldAhead {
-        unordered: 0,
-        ..AT_ONCE
-    };
-    let run = start(&world, policy).await;
+    let run = start(&world, IN_ORDER).await;
     run.announce(1, &run.changes[3..]).await;
     run.announce(3, &run.changes[..2]).await;
     run.acknowledge(&world, 1, &run.changes[3..]).await;
@@ -348,11 +350,7 @@ async fn keys_in_no_order_are_folded_at_the_end() {
 #[tokio::test]
 async fn a_row_out_of_its_place_does_not_keep_the_others_from_state() {
     let world = with_rows("ahead_place", 6).await;
-    let policy = FoldAhead {
-        unordered: 0,
-        ..AT_ONCE
-    };
-    let run = start(&world, policy).await;
+    let run = start(&world, IN_ORDER).await;
     let mut moved = run.changes.clone();
     moved[2..].rotate_right(1);
     run.deliver(&world, 1, &moved[..3]).await;
