@@ -161,7 +161,7 @@ impl<S> Watched<S> {
                 self.timer.as_mut().reset(until);
             } else if self.waiting == Waiting::ForAnswer {
                 self.waiting = Waiting::AfterCancel;
-                self.limit = self.limit.min(GRACE);
+                self.limit = GRACE;
                 self.last = Instant::now();
                 self.timer.as_mut().reset(self.last + self.limit);
                 self.patience.late.notify_one();
