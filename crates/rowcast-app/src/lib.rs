@@ -43,6 +43,15 @@ pub use project::Project;
 pub use rowcast_config::Problem;
 pub use rowcast_engine::{Observer, Progress, Retrying};
 
+/// How long the end of a process waits for cancel requests: long for a network, short for a user.
+const SETTLING: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Waits, for two seconds at the most, until databases have heard what they were asked to cancel: to
+/// be called before a process ends.
+pub async fn settled() {
+    rowcast_postgres::connect::cancels_delivered(SETTLING).await;
+}
+
 /// The answer of a use case.
 pub type Answer<T> = Result<T, Failure>;
 

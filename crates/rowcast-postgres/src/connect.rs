@@ -3,6 +3,7 @@
 //! Only unnamed statements and no session state, so that poolers in transaction mode work. The
 //! encryption mode must never silently weaken, and no error may show a password.
 
+mod cancel;
 mod certificate;
 mod config;
 mod deadline;
@@ -27,9 +28,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::config::SslMode as DriverMode;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{CancelToken, Client, NoTls};
+use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+pub use cancel::{CancelHandle, cancels_delivered};
 pub use config::{
     CONNECT_TIMEOUT, ChannelBinding, ConnectConfig, Password, RootCert, SshConfig, SslMode,
     UnknownSslMode,
@@ -38,7 +40,6 @@ pub(crate) use idle::{Idle, Lent};
 pub use reason::{db_error, for_role, is_connection_lost};
 pub use tls::{EXPIRY_WARNING_S, Negotiated, Transport, Verified};
 
-use farewell::{ClosedByPeer, TlsClosedByPeer};
 use reason::LoginFailure;
 use socket::{Address, Stream};
 use watch::{Patience, Watched, WatchedTls};
@@ -95,61 +96,6 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-/// Cancels what a connection is doing, over the same address and the same encryption.
-#[derive(Clone)]
-pub struct CancelHandle {
-    token: CancelToken,
-    address: Address,
-    encrypted: bool,
-    config: Arc<ConnectConfig>,
-}
-
-impl std::fmt::Debug for CancelHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CancelHandle")
-            .field("place", &self.config.place())
-            .finish_non_exhaustive()
-    }
-}
-
-impl CancelHandle {
-    /// Asks the server to cancel the running query, and waits until it has heard. The server never
-    /// says whether there was one.
-    ///
-    /// # Errors
-    /// The request could not be delivered.
-    pub async fn cancel(&self) -> Result<(), Reason> {
-        let deadline = Instant::now() + self.config.connect_timeout;
-        let send = async {
-            let stream = socket::reopen(&self.address)
-                .await
-                .map_err(|error| self.failed(&error))?;
-            if self.encrypted {
-                let tls = tls::Client::new(&self.config)?;
-                cancel_encrypted(&self.config, &self.token, stream, tls.config)
-                    .await
-                    .map_err(|error| self.failed(&error))
-            } else {
-                self.token
-                    .cancel_query_raw(ClosedByPeer(stream), NoTls)
-                    .await
-                    .map_err(|error| self.failed(&error))
-            }
-        };
-        timeout_at(deadline, send)
-            .await
-            .map_err(|_| self.failed(&"no answer in time"))?
-    }
-
-    fn failed(&self, why: &dyn std::fmt::Display) -> Reason {
-        Reason::new(
-            Code::ConnectionLost,
-            format!("can't cancel a query in {}", self.config.place()),
-        )
-        .detail(why.to_string())
-    }
-}
-
 fn rustls_connect(
     config: &ConnectConfig,
     client: rustls::ClientConfig,
@@ -190,16 +136,6 @@ fn login_encrypted<'a>(
         let drive: BoxFuture<'static, _> = Box::pin(connection);
         (client, drive)
     }))
-}
-
-fn cancel_encrypted<'a>(
-    config: &ConnectConfig,
-    token: &'a CancelToken,
-    stream: Stream,
-    client: rustls::ClientConfig,
-) -> BoxFuture<'a, Result<(), tokio_postgres::Error>> {
-    let tls = TlsClosedByPeer(rustls_connect(config, client));
-    Box::pin(token.cancel_query_raw(stream, tls))
 }
 
 impl Connector {
@@ -297,12 +233,7 @@ impl Connector {
             let negotiated = Negotiated::plain(config.sslmode, transport);
             (client, Box::pin(connection), negotiated)
         };
-        let cancel = CancelHandle {
-            token: client.cancel_token(),
-            address,
-            encrypted,
-            config: config.clone(),
-        };
+        let cancel = CancelHandle::new(client.cancel_token(), address, encrypted, config.clone());
         let (alive, ended) = oneshot::channel();
         tokio::spawn(drive(connection, ended, patience.clone(), cancel.clone()));
         let server = timeout_at(deadline, server_info(&client))
@@ -407,10 +338,7 @@ async fn drive(
             _ = &mut ended => {
                 break tokio::time::timeout(GOODBYE, &mut connection).await.ok();
             }
-            () = patience.ended() => {
-                let cancel = cancel.clone();
-                tokio::spawn(async move { cancel.cancel().await });
-            }
+            () = patience.ended() => cancel.begin(),
         }
     };
     if let Some(Err(error)) = result {

@@ -1,10 +1,15 @@
 //! Connecting without TLS: who answered, logins refused, deadlines, cancelling.
 
+use std::time::Duration;
+
 use rowcast_core::{Code, Secret};
 use rowcast_postgres::connect::{
-    ConnectConfig, Connector, Password, SslMode, Transport, db_error, require_version,
+    ConnectConfig, Connector, Password, SslMode, Transport, cancels_delivered, db_error,
+    require_version,
 };
 use rowcast_testkit::postgres::{Cluster, Database, Options};
+use rowcast_testkit::proxy::{Fault, Proxy, Rule, When};
+use tokio_postgres::error::SqlState;
 
 fn config(database: &Database, role: &str) -> ConnectConfig {
     ConnectConfig::from_url(&database.url_as(role)).expect("a URL of the test cluster")
@@ -112,6 +117,30 @@ async fn a_running_query_can_be_cancelled() {
     let reason = db_error(&result.unwrap_err(), "reading the model \"slow\"");
     assert_eq!(reason.code, Code::Deadline);
     assert_eq!(reason.message, "reading the model \"slow\" failed");
+}
+
+#[tokio::test]
+async fn a_cancel_request_is_carried_to_its_end_although_nobody_waits_for_it() {
+    let database = Cluster::shared().database("cancel_late");
+    let proxy = Proxy::to_port(database.port);
+    let mut config = config(&database, "postgres");
+    "127.0.0.1".clone_into(&mut config.host);
+    config.port = proxy.port();
+    config.sslmode = SslMode::Disable;
+    let connection = Connector::new(config).connect().await.unwrap();
+    let cancel = connection.cancel_handle();
+    // The server acts on the request and closes it, and the client does not learn of the end.
+    proxy.inject(Rule::down(When::Start, Fault::Stall).on(2));
+    let query = connection.client.query_typed("SELECT pg_sleep(60)", &[]);
+    let error = tokio::select! {
+        biased;
+        result = query => result.unwrap_err(),
+        result = cancel.cancel() => panic!("heard of by the client: {result:?}"),
+    };
+    assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED), "{error}");
+    assert!(!cancels_delivered(Duration::ZERO).await, "closed early");
+    proxy.hang_up();
+    assert!(cancels_delivered(Duration::from_secs(60)).await);
 }
 
 #[tokio::test]

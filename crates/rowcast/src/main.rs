@@ -45,31 +45,37 @@ fn start(cli: Cli) -> Exit {
         Err(error) => return defect(output, "start the async runtime", &error),
     };
     let exit = runtime.block_on(async {
-        let cancel = CancellationToken::new();
-        if let Err(error) = signal::listen(cancel.clone(), output) {
-            return defect(output, "listen for signals", &error);
-        }
-        let context = Context {
-            global: cli.global,
-            output,
-            cancel,
-        };
-        match command::dispatch(cli.command, &context).await {
-            Ok(exit) => exit,
-            Err(failure) => {
-                output.failure(&failure);
-                if context.cancel.is_cancelled() {
-                    Exit::Interrupted
-                } else {
-                    failure.exit().into()
-                }
-            }
-        }
+        let exit = carry_out(cli, output).await;
+        rowcast_app::settled().await;
+        exit
     });
-    // Nothing is waited for: what must be kept was committed before the command returned.
+    // Nothing else is waited for: what must be kept was committed before the command returned.
     runtime.shutdown_background();
     telemetry.end();
     exit
+}
+
+async fn carry_out(cli: Cli, output: Output) -> Exit {
+    let cancel = CancellationToken::new();
+    if let Err(error) = signal::listen(cancel.clone(), output) {
+        return defect(output, "listen for signals", &error);
+    }
+    let context = Context {
+        global: cli.global,
+        output,
+        cancel,
+    };
+    match command::dispatch(cli.command, &context).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            output.failure(&failure);
+            if context.cancel.is_cancelled() {
+                Exit::Interrupted
+            } else {
+                failure.exit().into()
+            }
+        }
+    }
 }
 
 fn defect(output: Output, doing: &str, error: &std::io::Error) -> Exit {

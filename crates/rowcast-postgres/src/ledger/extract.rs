@@ -473,12 +473,8 @@ impl CancelOnDrop {
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        if let (Some(handle), Ok(runtime)) =
-            (self.handle.take(), tokio::runtime::Handle::try_current())
-        {
-            runtime.spawn(async move {
-                let _ = handle.cancel().await;
-            });
+        if let Some(handle) = self.handle.take() {
+            handle.begin();
         }
     }
 }
