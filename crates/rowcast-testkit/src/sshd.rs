@@ -104,7 +104,7 @@ impl Sshd {
              KbdInteractiveAuthentication no\nPidFile none\nLogLevel VERBOSE\nMaxStartups 100\n"
         ));
         let conf = file("sshd_config", &conf);
-        let script = r#""$1" -D -e -f "$2" 2>"$3/log" & p=$!; echo $p >"$3/pid"; cat >/dev/null; kill $p; wait $p"#;
+        let script = r#""$1" -D -e -f "$2" 2>"$3/log" & p=$!; echo $p >"$3/pid"; cat >/dev/null; kill $p; wait $p; rm -rf "$3""#;
         let watcher = as_server("sh")
             .args(["-c", script, "sh"])
             .arg(&program)
