@@ -64,17 +64,26 @@ pub(super) struct DiffSql<'a> {
     pub cursor_removals: bool,
     /// The cursor's value, SQL over `m`, which comes with every tuple.
     pub cursor_column: Option<&'a str>,
-    /// The part of the first key column that this statement compares; `None` for all of it.
+    /// The part of the rows that this statement compares; `None` for all of them.
     pub range: Option<&'a Range>,
     /// Whether a query's rows are asked for in the order of the key.
     pub sorted: bool,
 }
 
-/// One of two parts of all keys, by the first key column.
+/// One of two parts of all rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Range {
-    Below(KeyPart),
-    From(KeyPart),
+    Below(Bound),
+    From(Bound),
+}
+
+/// Where the two parts meet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// A value of the first key column: model and state are divided alike.
+    Key(KeyPart),
+    /// A page of the table. Nothing else is divided by it, so it is for a comparison without state.
+    Page(i64),
 }
 
 impl DiffSql<'_> {
@@ -207,18 +216,19 @@ impl DiffSql<'_> {
     }
 
     /// The condition that keeps a side within the run's range. Keys that are null lie in none: a
-    /// range is only taken of columns that can't be.
+    /// range of keys is only taken of columns that can't be.
     fn within(&self, column: &dyn Fn(usize) -> String) -> Option<String> {
-        let (range, key) = (self.range?, self.shape.keys.first()?);
-        let (part, operator) = match range {
-            Range::Below(part) => (part, "<"),
-            Range::From(part) => (part, ">="),
+        let (bound, operator) = match self.range? {
+            Range::Below(bound) => (bound, "<"),
+            Range::From(bound) => (bound, ">="),
         };
-        Some(format!(
-            "{} {operator} {}",
-            column(0),
-            literal(part, &key.form)
-        ))
+        Some(match bound {
+            Bound::Key(part) => {
+                let value = literal(part, &self.shape.keys.first()?.form);
+                format!("{} {operator} {value}", column(0))
+            }
+            Bound::Page(page) => format!("m.ctid {operator} '({page},0)'::pg_catalog.tid"),
+        })
     }
 
     fn among(&self, keys: &[Key], column: &dyn Fn(usize) -> String) -> String {

@@ -1,9 +1,11 @@
-//! One table, two connections, one snapshot: each compares one part of the keys.
+//! One table, two connections, one snapshot: each compares one part of the rows.
 //!
 //! A backend reads, hashes and joins on one core. A second one that imports the first one's snapshot
 //! takes the keys from a bound on, in the model and in state alike, so that the union is the whole
-//! and nothing is in both. The bound only decides how even the parts are, never what is found.
-//! Queries are never split: each part would run the whole query.
+//! and nothing is in both. Without state the table's pages are divided instead of keys, where that is
+//! possible: neither backend reads the other's part then only to leave it out. The bound only decides
+//! how even the parts are, never what is found. Queries are never split: each part would run the whole
+//! query.
 //!
 //! The second connection is an offer: what it can't have (a connection, a lock, the snapshot) makes
 //! the run slower, never wrong. Once both parts have begun, a failure of one fails the run.
@@ -12,7 +14,7 @@ use rowcast_core::{KeyPart, Reason};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::diff::{DiffSql, Range};
+use super::diff::{Bound, DiffSql, Range};
 use super::extract::{CancelOnDrop, Extraction, StateFacts};
 use super::form::Manner;
 use super::forms::KeyForm;
@@ -51,7 +53,7 @@ impl Extraction<'_> {
         diff: &DiffSql<'_>,
         manner: Manner,
     ) -> Result<Option<Halves>, Reason> {
-        let Some(bound) = self.bound(client, model, facts).await? else {
+        let Some(bound) = self.bound(client, model, facts, manner).await? else {
             return Ok(None);
         };
         let (below, from) = (Range::Below(bound.clone()), Range::From(bound));
@@ -89,17 +91,15 @@ impl Extraction<'_> {
         }
     }
 
-    /// A key in the middle of the table, by the server's statistics. `None` when two parts are not
-    /// wanted or not possible.
-    async fn bound(
+    /// The middle of the table. `None` when two parts are not wanted or not possible.
+    pub(super) async fn bound(
         &self,
         client: &Client,
         model: &Model,
         facts: &StateFacts,
-    ) -> Result<Option<KeyPart>, Reason> {
-        let (Some(two_from), Some(table), Some(key)) =
-            (self.two_from, model.table, self.shape.keys.first())
-        else {
+        manner: Manner,
+    ) -> Result<Option<Bound>, Reason> {
+        let (Some(two_from), Some(table)) = (self.two_from, model.table) else {
             return Ok(None);
         };
         let rows = model.rows_estimate.max(facts.rows.max(0) as u64);
@@ -108,26 +108,25 @@ impl Extraction<'_> {
             || self.config.model.cursor.is_some()
             || !self.request.keys.is_empty()
             || self.request.limit.is_some()
-            || !divisible(key)
         {
             return Ok(None);
         }
-        let may = client
-            .query_typed(MAY_SHARE, &[])
-            .await
-            .map_err(|error| db_error(&error, &self.what()))?;
-        if !may.first().is_some_and(|row| row.get(0)) {
+        let may = client.query_typed_one(MAY_SHARE, &[]).await;
+        let may = may.map_err(|error| db_error(&error, &self.what()))?;
+        let (snapshot, statistics): (bool, bool) = (may.get(0), may.get(1));
+        if !snapshot {
             return Ok(None);
         }
-        let rows = client
-            .query_typed(BOUND, &[(&table, Type::OID), (&key.name, Type::TEXT)])
-            .await
-            .map_err(|error| db_error(&error, "reading the table's statistics"))?;
-        let bound: Option<String> = rows.first().and_then(|row| row.get(0));
-        Ok(bound.and_then(|text| match key.form {
-            KeyForm::Int => text.parse().ok().map(KeyPart::Int),
-            _ => Some(KeyPart::Text(text.into())),
-        }))
+        if matches!(manner, Manner::First | Manner::Plain)
+            && let Some(page) = middle_page(client, table).await?
+        {
+            return Ok(Some(Bound::Page(page)));
+        }
+        let key = self.shape.keys.first().filter(|key| divisible(key));
+        match key.filter(|_| statistics) {
+            Some(key) => Ok(middle_key(client, table, key).await?.map(Bound::Key)),
+            None => Ok(None),
+        }
     }
 
     /// Opens the second connection in the first one's snapshot, under the same rules (semantics 22),
@@ -242,14 +241,48 @@ fn divisible(key: &KeyColumn) -> bool {
     }
 }
 
-/// Whether the role may do what a second connection needs. Both are everybody's by default; where an
-/// administrator took one away, the error would end the transaction of the first connection too.
+/// A page in the middle of the table, for those that are stored in pages.
+async fn middle_page(client: &Client, table: u32) -> Result<Option<i64>, Reason> {
+    let rows = client.query_typed(PAGE, &[(&table, Type::OID)]).await;
+    let rows = rows.map_err(|error| db_error(&error, "reading the table's size"))?;
+    Ok(rows.first().and_then(|row| row.get(0)))
+}
+
+/// A key in the middle of the table, by the server's statistics.
+async fn middle_key(
+    client: &Client,
+    table: u32,
+    key: &KeyColumn,
+) -> Result<Option<KeyPart>, Reason> {
+    let rows = client
+        .query_typed(KEY, &[(&table, Type::OID), (&key.name, Type::TEXT)])
+        .await
+        .map_err(|error| db_error(&error, "reading the table's statistics"))?;
+    let middle: Option<String> = rows.first().and_then(|row| row.get(0));
+    Ok(middle.and_then(|text| match key.form {
+        KeyForm::Int => text.parse().ok().map(KeyPart::Int),
+        _ => Some(KeyPart::Text(text.into())),
+    }))
+}
+
+/// Whether the role may do what a second connection needs, and what finding a key in the middle needs.
+/// Both are everybody's by default; where an administrator took one away, the error would end the
+/// transaction of the first connection too.
 const MAY_SHARE: &str = "\
-SELECT pg_catalog.has_function_privilege('pg_catalog.pg_export_snapshot()', 'EXECUTE') \
-AND pg_catalog.has_table_privilege('pg_catalog.pg_stats', 'SELECT')";
+SELECT pg_catalog.has_function_privilege('pg_catalog.pg_export_snapshot()', 'EXECUTE'), \
+pg_catalog.has_table_privilege('pg_catalog.pg_stats', 'SELECT')";
+
+/// The middle page. Other access methods may have no pages in order, the pages of children are not the
+/// table's, and who may read some columns only may not ask where a row lies.
+const PAGE: &str = "\
+SELECT pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8 / 2 \
+FROM pg_catalog.pg_class c \
+JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'heap' \
+WHERE c.oid = $1 AND c.relkind IN ('r', 'm') AND NOT c.relhassubclass \
+  AND pg_catalog.has_table_privilege(c.oid, 'SELECT')";
 
 /// The middle of a column that can't be null, as text. A column with few values has no histogram.
-const BOUND: &str = "\
+const KEY: &str = "\
 SELECT b.bounds[(cardinality(b.bounds) + 1) / 2] \
 FROM pg_catalog.pg_class c \
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \

@@ -65,7 +65,7 @@ pub(super) enum Part {
     Removed = 0,
     Known = 1,
     New = 2,
-    /// New rows of the upper half of the keys: behind the lower half, as an index has them.
+    /// New rows of the upper half: behind the lower half, as an index has them.
     NewAbove = 3,
 }
 

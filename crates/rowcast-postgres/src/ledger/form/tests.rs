@@ -11,6 +11,7 @@ use rowcast_testkit::postgres::{Cluster, Database};
 use super::*;
 use crate::connect::{ConnectConfig, Connector};
 use crate::ledger::config::{LedgerConfig, LogLevel, ModelSpec, SyncSpec};
+use crate::ledger::diff::Bound;
 use crate::ledger::plan::HashPlan;
 use crate::ledger::spool::SpoolConfig;
 use crate::ledger::{PgLedger, extract, shape::Shape};
@@ -246,6 +247,57 @@ async fn a_role_that_may_not_share_its_snapshot_reads_a_table_over_one_connectio
         );
         let halved = halved_after(&before, name, "int", "i", 5000).await;
         assert_eq!(halved, expected, "{name}");
+    }
+}
+
+/// Where a table with this key is divided, after a statement that a superuser ran.
+async fn bound(name: &str, key: &str, manner: Manner, before: &str) -> Option<Bound> {
+    let (client, ledger, shape) = filled(name, key, "i").await;
+    client.batch_execute(before).await.unwrap();
+    let config = &ledger.config;
+    model::begin(&client, &config.model, None).await.unwrap();
+    let model = model::describe(&client, config).await.unwrap();
+    let (plan, request) = (nothing_hashed(), DiffRequest::default());
+    let extraction = Extraction {
+        two_from: Some(5000),
+        ..extraction(config, &shape, &plan, &request)
+    };
+    let facts = extract::StateFacts::default();
+    let bound = extraction.bound(&client, &model, &facts, manner).await;
+    bound.unwrap()
+}
+
+#[tokio::test]
+async fn the_pages_of_a_table_are_divided_when_there_is_no_state_to_divide_alike() {
+    let nothing = "SELECT 1";
+    // 5,000 rows: 226 of them in a page with int keys, 185 with bigint.
+    for (name, key, manner, page) in [
+        ("pageint", "int", Manner::Plain, 11),
+        ("pagebig", "bigint", Manner::First, 14),
+    ] {
+        let bound = bound(name, key, manner, nothing).await;
+        assert_eq!(bound, Some(Bound::Page(page)), "{name}");
+    }
+    let numeric = bound("pagenumeric", "numeric", Manner::Plain, nothing).await;
+    assert!(matches!(numeric, Some(Bound::Page(_))), "{numeric:?}");
+    for (name, manner, before) in [
+        ("pagestate", Manner::Wide, nothing),
+        ("pagenarrow", Manner::Narrow, nothing),
+        (
+            "pageparent",
+            Manner::Plain,
+            "CREATE TABLE child () INHERITS (t)",
+        ),
+        (
+            "pagecolumns",
+            Manner::Plain,
+            "CREATE ROLE role_pagecolumns; GRANT SELECT (k, v) ON t TO role_pagecolumns; \
+             GRANT USAGE ON SCHEMA _rowcast TO role_pagecolumns; \
+             GRANT SELECT ON ALL TABLES IN SCHEMA _rowcast TO role_pagecolumns; SET ROLE role_pagecolumns",
+        ),
+    ] {
+        let bound = bound(name, "int", manner, before).await;
+        assert!(matches!(bound, Some(Bound::Key(_))), "{name}: {bound:?}");
     }
 }
 
