@@ -1,7 +1,5 @@
 //! Hosts that misbehave: shell scripts in Node's place.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use rowcast_testkit::api::Api;
 
 use super::*;
@@ -12,8 +10,15 @@ use rowcast_core::address::AddressPolicy;
 async fn host(folder: &tempfile::TempDir, script: &str) -> Host {
     let node = folder.path().join("node");
     let text = format!("#!/bin/sh\necho '{{\"ready\":\"20\"}}'\nread line\n{script}\n");
-    std::fs::write(&node, text).expect("a script");
-    std::fs::set_permissions(&node, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    // Another process writes the program: while this one has a file open for writing, a test beside
+    // that starts a process hands it on, and a file that is open for writing can't be run.
+    let source = folder.path().join("source");
+    std::fs::write(&source, text).expect("a script");
+    let install = std::process::Command::new("install")
+        .args(["-m", "755"])
+        .args([&source, &node])
+        .status();
+    assert!(install.expect("install runs").success(), "a program");
     let path = std::env::join_paths([folder.path()]).expect("a path");
     let installation = Installation::at(folder.path().to_path_buf(), Some(&path));
     let policy = AddressPolicy::new(&["127.0.0.1".to_owned()]).expect("a policy");
